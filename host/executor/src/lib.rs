@@ -10,6 +10,7 @@ pub mod diff;
 pub mod operation;
 pub mod resolve;
 pub mod state;
+pub mod text;
 pub mod undo;
 pub mod verify;
 pub mod wanted;
