@@ -1,0 +1,38 @@
+//! aarch64: everything compiles for it, and what has a wire format or does arithmetic gives the same answers there,
+//! under qemu. musl with rust-lld, so no cross compiler is needed.
+
+use anyhow::{Context, Result, bail};
+
+use crate::run::{Workspace, call, which};
+use crate::test::cargo_test;
+use crate::toolchain;
+
+const TARGET: &str = "aarch64-unknown-linux-musl";
+
+/// Run there: the pure crates and the kernel's codec.
+const TESTED: &[&str] = &["weft-json", "weft-cni", "weft-contract", "weft-executor", "weft-kernel"];
+
+pub(super) fn check(workspace: &Workspace) -> Result<()> {
+    if !toolchain::has_target(TARGET) {
+        if std::env::var_os("CI").is_some() {
+            bail!("no standard library for {TARGET}: `rustup target add {TARGET}`");
+        }
+        println!("SKIP: aarch64: no standard library for {TARGET}; `rustup target add {TARGET}`");
+        return Ok(());
+    }
+    // Cross-checked, not linked: what is linked and run is below and in `dist --target`.
+    call(&mut workspace.cargo(["check", "--locked", "--workspace", "--target", TARGET]))?;
+    let qemu = ["qemu-aarch64-static", "qemu-aarch64"].into_iter().find_map(which);
+    let qemu = qemu.context("qemu-aarch64-static is not installed: `apt-get install qemu-user-static`")?;
+    let mut command = workspace.cargo(["test", "--locked", "--no-fail-fast", "--target", TARGET, "--lib"]);
+    for package in TESTED {
+        command.args(["--package", package]);
+    }
+    command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUNNER", qemu);
+    let tally = cargo_test(&mut command, None)?;
+    println!("aarch64: {tally}");
+    if tally.failed > 0 {
+        bail!("{} tests failed under qemu-aarch64", tally.failed);
+    }
+    Ok(())
+}
