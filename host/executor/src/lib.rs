@@ -1,18 +1,28 @@
 //! From the state that is wanted and the state that is to the operations between them.
 //!
-//! Owns: [`resolve`] (a contract plan with every name and MAC settled becomes [`wanted`]), [`state`] (what was observed,
-//! and what an operation makes of it), [`operation`] (one kernel change with its undo), [`diff`](mod@diff) (the pure
-//! function between them), [`undo`] and [`verify`]. The trait [`Kernel`] is what carries operations out.
+//! Owns: [`resolve`] (a contract plan with every name and MAC settled becomes [`wanted`]) and [`confine`] (what it may
+//! touch), [`state`] (what was observed), [`scope`] (what to look at), [`operation`] (one kernel change with its undo),
+//! [`diff`](mod@diff) (the pure function between them), [`model`] (what an operation makes of an observation), [`undo`],
+//! [`verify`] and [`reach`] (all of it in order). The trait [`Kernel`] is what carries operations out.
 //!
 //! Must not: have effects, know of CNI, components, journals or policy. The crate `weft-kernel` acts.
 
+pub mod confine;
+mod conflict;
 pub mod diff;
+mod merge;
+pub mod model;
 pub mod operation;
+mod problem;
+pub mod reach;
 pub mod resolve;
+mod routes;
+pub mod scope;
 pub mod state;
 pub mod text;
 pub mod undo;
 pub mod verify;
+mod vlans;
 pub mod wanted;
 
 use operation::Operation;

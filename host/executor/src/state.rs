@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use weft_contract::plan::{MacvlanMode, IpvlanMode, PortVlan, VlanProtocol};
+use weft_contract::plan::{IpvlanMode, MacvlanMode, PortVlan, VlanProtocol};
 use weft_contract::types::{IpAddress, IpFamily, IpPrefix, LinkName, MacAddress, Place, Route};
 
 /// What to look at. Everything named is looked up by key; nothing is dumped that isn't asked for.
@@ -46,7 +46,7 @@ pub struct Observed {
 /// A link as the kernel has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
-    /// Its index in its namespace; 0 in a model.
+    /// Its index in its namespace; in a model a number that no other link of either place has.
     pub index: u32,
     /// Its kind with the kind's own properties.
     pub kind: Kind,
@@ -86,7 +86,8 @@ pub enum Kind {
     Bridge {
         /// Whether it tells VLANs apart.
         vlan_filtering: bool,
-        /// The VLAN of untagged frames on a new port.
+        /// The VLAN of untagged frames on a new port. Observed: none or 0, there is none. Wanted: none is no wish, and a
+        /// new bridge gets the kernel's (1); 0 is none.
         default_vlan: Option<u16>,
     },
     /// See the contract.
@@ -177,6 +178,33 @@ pub struct Guard {
     pub owner: String,
 }
 
+// === impl Kind ===
+
+impl Kind {
+    /// The kernel's name of the kind, for people.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Loopback => "loopback",
+            Self::Veth => "veth",
+            Self::Bridge { .. } => "bridge",
+            Self::Macvlan { .. } => "macvlan",
+            Self::Ipvlan { .. } => "ipvlan",
+            Self::Vlan { .. } => "vlan",
+            Self::Vrf { .. } => "vrf",
+            Self::Other(kind) if kind.is_empty() => "physical device",
+            Self::Other(kind) => kind,
+        }
+    }
+
+    /// The name of the link that it stands on, for kinds that stand on one.
+    pub fn parent(&self) -> Option<&str> {
+        match self {
+            Self::Macvlan { parent, .. } | Self::Ipvlan { parent, .. } | Self::Vlan { parent, .. } => Some(parent),
+            _ => None,
+        }
+    }
+}
+
 // === impl Link ===
 
 impl Link {
@@ -184,6 +212,21 @@ impl Link {
     pub fn has_address(&self, prefix: IpPrefix) -> bool {
         self.addresses.iter().any(|address| address.prefix == prefix)
     }
+}
+
+/// The link that a key under `net/FAMILY/conf/` belongs to.
+pub fn link_of_key(key: &str) -> Option<&str> {
+    let mut parts = key.split('/');
+    let link = match (parts.next(), parts.next(), parts.next()) {
+        (Some("net"), Some(_), Some("conf")) => parts.next()?,
+        _ => return None,
+    };
+    (!matches!(link, "all" | "default")).then_some(link)
+}
+
+/// Whether two values of a setting say the same: they are compared word by word, since the kernel writes tabs.
+pub fn same_value(one: &str, other: &str) -> bool {
+    one.split_whitespace().eq(other.split_whitespace())
 }
 
 /// The key that says whether a node forwards packets of a family.

@@ -74,6 +74,11 @@ impl fmt::Display for Link<'_> {
     }
 }
 
+/// [`Link`] as a string.
+pub(crate) fn show(link: &LinkName) -> String {
+    Link(link).to_string()
+}
+
 struct End<'a>(&'a VethEnd);
 
 impl fmt::Display for End<'_> {
