@@ -1,0 +1,126 @@
+//! DEL: as often as a runtime likes, with or without a namespace, and nothing stays.
+
+use serde_json::json;
+use weft_tests::lab::{Pod, Snapshot, Verb, assert_nothing_left, assert_nothing_left_except_shared, isolated, ping};
+
+use crate::support::{BRIDGE, conf, dual_stack, ports, with_result};
+
+#[test]
+fn of_what_was_never_added() {
+    isolated("del::of_what_was_never_added", |node| {
+        let pod = Pod::new("pod");
+        let before = Snapshot::take(node, &[&pod]);
+        node.cni(Verb::Del, "bridge", &conf(json!({"isGateway": true, "ipMasq": true})), &pod, "eth0").ok();
+        assert_nothing_left_except_shared(&before, node, &[&pod], &[]);
+        assert!(!before.entries().any(|(key, _)| key.ends_with(BRIDGE)));
+        if node.is_weft() {
+            assert_nothing_left(&before, node, &[&pod]);
+        }
+    });
+}
+
+#[test]
+fn again_and_again() {
+    isolated("del::again_and_again", |node| {
+        let conf = conf(json!({"isGateway": true}));
+        let pod = Pod::new("pod");
+        let before = Snapshot::take(node, &[&pod]);
+        let result = node.cni(Verb::Add, "bridge", &conf, &pod, "eth0").ok();
+        for _ in 0..3 {
+            node.cni(Verb::Del, "bridge", &with_result(&conf, &result), &pod, "eth0").ok();
+            assert_nothing_left_except_shared(&before, node, &[&pod], &[BRIDGE]);
+        }
+        // The name is free again.
+        node.cni(Verb::Add, "bridge", &conf, &pod, "eth0").ok();
+        ping(pod.netns(), "10.20.0.1");
+        node.cni(Verb::Del, "bridge", &conf, &pod, "eth0").ok();
+        assert_nothing_left_except_shared(&before, node, &[&pod], &[BRIDGE]);
+    });
+}
+
+#[test]
+fn a_second_add_is_refused_and_harmless() {
+    isolated("del::a_second_add_is_refused_and_harmless", |node| {
+        let conf = conf(json!({"isGateway": true}));
+        let pod = Pod::new("pod");
+        let before = Snapshot::take(node, &[&pod]);
+        node.cni(Verb::Add, "bridge", &conf, &pod, "eth0").ok();
+        node.cni(Verb::Add, "bridge", &conf, &pod, "eth0").error();
+        if node.is_weft() {
+            // The first attachment lives on: the refused call touched nothing.
+            ping(pod.netns(), "10.20.0.1");
+            assert_eq!(ports(node), 1);
+        }
+        node.cni(Verb::Del, "bridge", &conf, &pod, "eth0").ok();
+        assert_nothing_left_except_shared(&before, node, &[&pod], &[BRIDGE]);
+    });
+}
+
+#[test]
+fn after_the_namespace_is_gone() {
+    isolated("del::after_the_namespace_is_gone", |node| {
+        // The reference plugin leaves its NAT chain here, so it is asked without masquerading.
+        let conf = conf(json!({"isGateway": true, "ipMasq": node.is_weft(), "ipam": dual_stack()}));
+        let before = Snapshot::take(node, &[]);
+        for (name, empty) in [("empty", true), ("missing", false)] {
+            let pod = Pod::new(name);
+            let path = pod.netns().path().to_owned();
+            let result = node.cni(Verb::Add, "bridge", &conf, &pod, "eth0").ok();
+            pod.remove_netns();
+            let netns = if empty { "".into() } else { path };
+            let call = node.call(Verb::Del, "bridge", &with_result(&conf, &result)).container(name).netns(netns);
+            call.run().ok();
+            assert_nothing_left_except_shared(&before, node, &[], &[BRIDGE]);
+            call.run().ok();
+        }
+    });
+}
+
+#[test]
+fn without_naming_a_living_namespace() {
+    isolated("del::without_naming_a_living_namespace", |node| {
+        if !node.only_weft("DEL of a living namespace that isn't named") {
+            return;
+        }
+        let conf = conf(json!({"isGateway": true, "ipMasq": true}));
+        let pod = Pod::new("pod");
+        let before = Snapshot::take(node, &[]);
+        node.cni(Verb::Add, "bridge", &conf, &pod, "eth0").ok();
+        node.call(Verb::Del, "bridge", &conf).container("pod").netns("").run().ok();
+        assert_nothing_left_except_shared(&before, node, &[], &[BRIDGE]);
+    });
+}
+
+#[test]
+fn without_the_configuration_of_add() {
+    isolated("del::without_the_configuration_of_add", |node| {
+        if !node.only_weft("DEL by its journal alone") {
+            return;
+        }
+        let conf = conf(json!({"isGateway": true, "ipMasq": true}));
+        let pod = Pod::new("pod");
+        let before = Snapshot::take(node, &[&pod]);
+        node.cni(Verb::Add, "bridge", &conf, &pod, "eth0").ok();
+        let bare = json!({"cniVersion": "1.0.0", "name": "lab", "type": "bridge"});
+        node.cni(Verb::Del, "bridge", &bare, &pod, "eth0").ok();
+        assert_nothing_left_except_shared(&before, node, &[&pod], &[BRIDGE]);
+    });
+}
+
+#[test]
+fn of_one_pod_leaves_the_other() {
+    isolated("del::of_one_pod_leaves_the_other", |node| {
+        let conf = conf(json!({"isDefaultGateway": true, "ipMasq": true}));
+        let (first, second) = (Pod::new("first"), Pod::new("second"));
+        let result = node.cni(Verb::Add, "bridge", &conf, &first, "eth0").ok();
+        let before = Snapshot::take(node, &[&first]);
+        let other = node.cni(Verb::Add, "bridge", &conf, &second, "eth0").ok();
+        node.cni(Verb::Del, "bridge", &with_result(&conf, &other), &second, "eth0").ok();
+        assert_nothing_left_except_shared(&before, node, &[&first], &[BRIDGE]);
+        ping(first.netns(), "10.20.0.1");
+        if node.is_weft() {
+            node.cni(Verb::Check, "bridge", &with_result(&conf, &result), &first, "eth0").ok();
+        }
+        node.cni(Verb::Del, "bridge", &with_result(&conf, &result), &first, "eth0").ok();
+    });
+}
