@@ -65,8 +65,8 @@ impl Snapshot {
     }
 
     /// Without what one attachment makes and others then share: `bridges` themselves with addresses, routes and
-    /// settings, global forwarding, empty directories and bookkeeping of the address store, and weft's netfilter
-    /// tables but for the elements of their sets and maps.
+    /// settings, forwarding, directories and bookkeeping of the address store, iptables' empty built-in chains, and
+    /// weft's netfilter tables but for the elements of their sets and maps and rules about a pair's end.
     #[must_use]
     pub fn ignoring_shared(&self, bridges: &[&str]) -> Self {
         let shared = |key: &str| {
@@ -75,7 +75,12 @@ impl Snapshot {
                 ["node", "link", name] => bridges.contains(name),
                 ["node", "address", name, ..] | ["node", "sysctl", _, name, _] => bridges.contains(name),
                 ["node", "route", rest @ ..] => bridges.iter().any(|name| rest.contains(name)),
-                ["node", "nft", "table" | "chain" | "rule" | "set" | "map", _, table, ..] => table.starts_with("weft"),
+                ["node", "nft", "table" | "chain" | "rule" | "set" | "map", _, table, ..]
+                    if table.starts_with("weft") =>
+                {
+                    // A rule about one pair's end is that attachment's.
+                    !key.contains("veth")
+                }
                 // What iptables and the reference plugins make once for all.
                 ["node", "nft", "table", _, table] => CLASSIC.contains(table),
                 ["node", "nft", "chain", _, table, chain] => CLASSIC.contains(table) && is_base_chain(chain),
