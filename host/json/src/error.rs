@@ -80,6 +80,15 @@ impl Error {
         error
     }
 
+    /// The same error in a document that has this one at `pointer`. A syntax error stays as it is.
+    #[must_use]
+    pub fn under(mut self, pointer: &str) -> Self {
+        if self.0.problem.kind == Kind::Value {
+            self.0.problem.pointer.insert_str(0, pointer);
+        }
+        self
+    }
+
     /// The parts, to keep.
     pub fn into_problem(self) -> Problem {
         self.0.problem

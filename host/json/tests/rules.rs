@@ -1,5 +1,7 @@
 //! The rules of reading, as a plugin's configuration meets them.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 
