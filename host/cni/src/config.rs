@@ -50,7 +50,9 @@ pub struct NetworkConfig {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Head {
-    cni_version: Option<String>,
+    /// Read before all else; here only its type is checked.
+    #[serde(rename = "cniVersion")]
+    _cni_version: Option<String>,
     name: Name,
     r#type: Option<Kind>,
     ipam: Option<IpamHead>,
@@ -125,6 +127,15 @@ pub(crate) fn read_object(bytes: &[u8]) -> Result<Map<String, Value>, Error> {
     }
 }
 
+/// The error for a configuration at `at` without a `type`, or with an empty one.
+pub(crate) fn no_type(config: &Value, at: &str) -> Error {
+    let (place, found) = match weft_json::pointer_get(config, "/type") {
+        Some((place, value)) => (place, weft_json::render(value)),
+        None => ("/type".to_owned(), "nothing".to_owned()),
+    };
+    Error::invalid_config(&format!("{at}{place}"), &found, "the name of a plugin")
+}
+
 // === impl NetworkConfig ===
 
 impl NetworkConfig {
@@ -141,13 +152,17 @@ impl NetworkConfig {
     /// # Errors
     /// As [`Self::parse`].
     pub fn from_object(object: Map<String, Value>, at: &str) -> Result<Self, Error> {
+        // First of all: another version may give the other keys another meaning.
+        let cni_version = match weft_json::get(&object, "cniVersion") {
+            Some(Value::String(text)) => Version::parse(text)?,
+            // Absent, or an error that the next step finds.
+            _ => Version::V0_1_0,
+        };
         let value = Value::Object(object);
         let head: Head = weft_json::from_value(&value).map_err(|error| Error::from(error.under(at)))?;
-        let cni_version = Version::parse(head.cni_version.as_deref().unwrap_or_default())?;
         let kind = head.r#type.map(|kind| kind.0).unwrap_or_default();
         if kind.is_empty() && head.plugins.is_none() {
-            let found = if weft_json::pointer_get(&value, "/type").is_some() { "no name" } else { "nothing" };
-            return Err(Error::invalid_config(&format!("{at}/type"), found, "the name of a plugin"));
+            return Err(no_type(&value, at));
         }
         let valid_attachments = head
             .valid_attachments

@@ -7,7 +7,7 @@
 //! | GC, STATUS | CNI_PATH |
 //! | VERSION | |
 //!
-//! An empty variable counts as missing. CNI_ARGS is `KEY=VALUE;KEY=VALUE`, with exactly one `=` a pair.
+//! An empty variable counts as missing; VERSION looks at no other. CNI_ARGS is `KEY=VALUE;KEY=VALUE`, with exactly one `=` a pair.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -122,10 +122,17 @@ impl Environment {
             container_id: String::new(),
             netns: None,
             ifname: String::new(),
-            args: parse_args(&read("CNI_ARGS")?)?,
-            path: std::env::split_paths(&read("CNI_PATH")?).filter(|entry| !entry.as_os_str().is_empty()).collect(),
-            netns_override: is_true(&read("CNI_NETNS_OVERRIDE")?),
+            args: Vec::new(),
+            path: Vec::new(),
+            netns_override: false,
         };
+        if command == Command::Version {
+            return Ok(Some(environment));
+        }
+        environment.args = parse_args(&read("CNI_ARGS")?)?;
+        environment.path =
+            std::env::split_paths(&read("CNI_PATH")?).filter(|entry| !entry.as_os_str().is_empty()).collect();
+        environment.netns_override = is_true(&read("CNI_NETNS_OVERRIDE")?);
         if command.has_attachment() {
             environment.container_id = read("CNI_CONTAINERID")?;
             environment.ifname = read("CNI_IFNAME")?;

@@ -117,10 +117,10 @@ impl Plugin {
     pub fn from_object(object: Map<String, Value>, at: &str) -> Result<Self, Error> {
         let value = Value::Object(object);
         let head: PluginHead = weft_json::from_value(&value).map_err(|error| Error::from(error.under(at)))?;
-        match (head.r#type.map(|kind| kind.0).filter(|kind| !kind.is_empty()), value) {
-            (Some(kind), Value::Object(object)) => Ok(Self { kind, object }),
-            _ => Err(Error::invalid_config(&format!("{at}/type"), "nothing", "the name of a plugin")),
-        }
+        let kind = head.r#type.map(|kind| kind.0).filter(|kind| !kind.is_empty());
+        let kind = kind.ok_or_else(|| config::no_type(&value, at))?;
+        let object = if let Value::Object(object) = value { object } else { Map::new() };
+        Ok(Self { kind, object })
     }
 }
 

@@ -1,7 +1,6 @@
 //! To JSON of a given version, key by key as Go's types print it.
 
 use std::fmt::Display;
-use std::net::IpAddr;
 
 use weft_json::{Map, Value};
 
@@ -58,7 +57,7 @@ impl CniResult {
 
 fn write_interface(interface: &Interface, version: Version) -> Value {
     let mut object = Map::new();
-    put(&mut object, "name", Some(&interface.name));
+    object.insert("name".to_owned(), interface.name.as_str().into());
     put(&mut object, "mac", interface.mac.as_ref());
     if version >= Version::V1_0_0 {
         put_number(&mut object, "mtu", interface.mtu.filter(|mtu| *mtu != 0));
@@ -85,7 +84,7 @@ fn write_ip(ip: &IpConfig, version: Version) -> Value {
 fn route_head(route: &Route) -> Map<String, Value> {
     let mut object = Map::new();
     put(&mut object, "dst", Some(route.dst));
-    put::<IpAddr>(&mut object, "gw", route.gw);
+    put(&mut object, "gw", route.gw);
     object
 }
 
@@ -103,7 +102,7 @@ fn write_dns(dns: &Dns) -> Map<String, Value> {
     let list = |texts: &[String]| texts.iter().map(|text| Value::from(text.as_str())).collect();
     let mut object = Map::new();
     put_list(&mut object, "nameservers", list(&dns.nameservers));
-    put(&mut object, "domain", dns.domain.as_ref().filter(|domain| !domain.is_empty()));
+    put(&mut object, "domain", dns.domain.as_ref());
     put_list(&mut object, "search", list(&dns.search));
     put_list(&mut object, "options", list(&dns.options));
     object
@@ -111,9 +110,10 @@ fn write_dns(dns: &Dns) -> Map<String, Value> {
 
 // === keys ===
 
+/// No key for an empty text either.
 fn put<T: Display>(object: &mut Map<String, Value>, key: &str, value: Option<T>) {
-    if let Some(value) = value {
-        object.insert(key.to_owned(), Value::String(value.to_string()));
+    if let Some(text) = value.map(|value| value.to_string()).filter(|text| !text.is_empty()) {
+        object.insert(key.to_owned(), Value::String(text));
     }
 }
 
