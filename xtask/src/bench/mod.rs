@@ -1,4 +1,14 @@
-//! `cargo xtask bench`.
+//! Measurements. Every one compares programs within one run, because the same machine differs by half between two.
+
+mod add;
+mod bars;
+mod call;
+mod competitor;
+mod lab;
+mod report;
+mod series;
+mod storm;
+
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -7,8 +17,13 @@ use crate::run::Workspace;
 
 /// What to measure.
 #[derive(clap::Subcommand)]
-pub(crate) enum Bench {}
+pub(crate) enum Bench {
+    /// ADD and DEL as a container runtime sees them: weft, the Go plugins, and the least it can cost.
+    Add(add::Options),
+}
 
-pub(crate) fn run(_workspace: &Workspace, bench: Bench) -> Result<ExitCode> {
-    match bench {}
+pub(crate) fn run(workspace: &Workspace, bench: Bench) -> Result<ExitCode> {
+    match bench {
+        Bench::Add(options) => add::run(workspace, &options),
+    }
 }
