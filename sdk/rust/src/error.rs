@@ -28,9 +28,8 @@ impl Error {
     }
 }
 
-impl From<weft_json::Error> for Error {
-    fn from(error: weft_json::Error) -> Self {
-        let weft_json::Problem { pointer, found, allowed, .. } = error.into_problem();
-        Self::InvalidConfig(ConfigError { pointer, found, allowed })
+impl From<crate::json::Error> for Error {
+    fn from(error: crate::json::Error) -> Self {
+        Self::InvalidConfig(error.into_problem())
     }
 }

@@ -45,6 +45,7 @@ mod allocator;
 mod capability;
 mod error;
 mod export;
+pub mod json;
 pub mod netconf;
 mod record;
 #[cfg(not(target_arch = "wasm32"))]
@@ -57,7 +58,6 @@ pub use export::start;
 pub use plan::Plan;
 pub use requests::{Allocation, Request};
 pub use types::Error;
-pub use weft_json as json;
 
 /// The version of the contract that components built with this SDK speak; stamped into them as section `weft:contract`.
 pub const CONTRACT: [u8; 5] = *b"0.1.0";

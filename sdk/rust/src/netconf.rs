@@ -15,7 +15,7 @@ impl Request {
     /// # Errors
     /// `invalid-config` with the pointer of the first key that doesn't fit.
     pub fn config<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        weft_json::from_str(&self.config).map_err(Error::from)
+        crate::json::from_str(&self.config).map_err(Error::from)
     }
 
     /// The value of a name in CNI_ARGS; the last one if it is there twice, none if it is empty.
@@ -123,9 +123,4 @@ impl Route {
 /// The JSON pointer of an item of a list.
 pub fn indexed(pointer: &str, at: usize) -> String {
     [pointer, "/", &at.to_string()].concat()
-}
-
-/// A string as an error shows it.
-pub fn quoted(text: &str) -> String {
-    weft_json::render(&weft_json::Value::String(text.to_owned()))
 }

@@ -12,6 +12,7 @@
 use std::cell::RefCell;
 
 use crate::facts::LinkFacts;
+use crate::json;
 use crate::requests::{Addressing, Request};
 use crate::types::{IpAddress, IpFamily, LinkName, LinkSelector, Place, Route, Setting};
 
@@ -25,11 +26,7 @@ thread_local! {
 /// # Panics
 /// If the configuration isn't JSON.
 pub fn request(config: &str) -> Request {
-    let parsed = parse(config);
-    let network = match weft_json::pointer_get(&parsed, "/name") {
-        Some((_, weft_json::Value::String(name))) => name.clone(),
-        _ => "net".to_owned(),
-    };
+    let network = text_at(config, "/name").unwrap_or_else(|| "net".to_owned());
     Request {
         container_id: "c1".to_owned(),
         interface_name: "eth0".to_owned(),
@@ -65,15 +62,25 @@ pub fn link_facts(place: Place, name: &str) -> LinkFacts {
     }
 }
 
+/// The string at a JSON pointer of a configuration.
 #[allow(clippy::panic, reason = "a test's own mistake")]
-fn parse(config: &str) -> weft_json::Value {
-    weft_json::parse(config).unwrap_or_else(|error| panic!("the test's configuration: {error}"))
+fn text_at(config: &str, pointer: &str) -> Option<String> {
+    let parsed = json::parse(config).unwrap_or_else(|at| panic!("the test's configuration is no JSON from byte {at}"));
+    let mut value = &parsed;
+    for token in pointer.split('/').skip(1) {
+        value = match value {
+            json::Value::Object(object) => object.get(&token.replace("~1", "/").replace("~0", "~"))?,
+            json::Value::Array(items) => items.get(token.parse::<usize>().ok()?)?,
+            _ => return None,
+        };
+    }
+    value.as_str().map(str::to_owned)
 }
 
 /// What a host would know.
 #[derive(Clone, Debug, Default)]
 pub struct FakeHost {
-    config: Option<weft_json::Value>,
+    config: String,
     links: Vec<LinkFacts>,
     defaults: Vec<(Place, IpFamily, LinkName)>,
     routes: Vec<(LinkName, Route)>,
@@ -165,7 +172,7 @@ impl FakeHost {
 
     /// Calls a plugin with this host behind the capabilities.
     pub fn run<T>(&mut self, request: &Request, plugin: impl FnOnce(&Request) -> T) -> T {
-        self.config = Some(parse(&request.config));
+        self.config = request.config.clone();
         CURRENT.with_borrow_mut(|current| std::mem::swap(current, self));
         let answer = plugin(request);
         CURRENT.with_borrow_mut(|current| std::mem::swap(current, self));
@@ -258,11 +265,9 @@ pub(crate) mod files {
     /// The file whose path stands at a JSON pointer of the configuration, or else the fallback.
     pub fn read(pointer: &str, fallback: Option<&str>) -> Result<Vec<u8>, Error> {
         CURRENT.with_borrow(|host| {
-            let path = match host.config.as_ref().and_then(|config| weft_json::pointer_get(config, pointer)) {
-                Some((_, weft_json::Value::String(path))) => path.as_str(),
-                _ => fallback.ok_or_else(|| Error::NotFound(format!("no path at {pointer}")))?,
-            };
-            let found = host.files.iter().find(|(name, _)| name == path);
+            let path = text_at(&host.config, pointer).or_else(|| fallback.map(str::to_owned));
+            let path = path.ok_or_else(|| Error::NotFound(format!("no path at {pointer}")))?;
+            let found = host.files.iter().find(|(name, _)| *name == path);
             let missing = || Error::NotFound(format!("open {path}: no such file or directory"));
             found.map(|(_, content)| content.clone()).ok_or_else(missing)
         })
