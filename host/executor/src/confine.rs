@@ -53,9 +53,9 @@ pub fn confine(wanted: &Wanted, allowed: &Allowed) -> Result<(), PlanError> {
             check(&|| format!("the master of link {:?}", link.label), &here(master))?;
         }
         if let WantedKind::Made(kind) = &link.kind
-            && let Some(parent) = kind.parent().filter(|parent| !allowed.parents.contains(*parent))
+            && let Some(parent) = kind.parent().filter(|parent| !allowed.parents.contains(&parent.name))
         {
-            check(&|| format!("the parent of link {:?}", link.label), &here(parent))?;
+            check(&|| format!("the parent of link {:?}", link.label), &parent)?;
         }
     }
     for (at, route) in &wanted.routes {

@@ -114,7 +114,7 @@ impl<'a> Differ<'a> {
             if let (WantedKind::Made(kind), true) = (&link.kind, self.new.contains(&link.at))
                 && let Some(parent) = kind.parent()
             {
-                check(here(parent), &|| format!("the parent of {}", link.at.name))?;
+                check(parent, &|| format!("the parent of {}", link.at.name))?;
             }
         }
         for (at, route) in &self.wanted.routes {

@@ -55,8 +55,9 @@ impl Observed {
             }
             CreateLink { at, kind, mac, mtu, up } => {
                 self.check_name(at).map_err(|errno| error(errno, &show(at)))?;
-                let parent = kind.parent().map(str::to_owned);
-                self.check_master(at, &parent).map_err(|errno| error(errno, &show(at)))?;
+                if let Some(parent) = kind.parent().filter(|parent| !self.links.contains_key(parent)) {
+                    return Err(error(ENODEV, &show(&parent)));
+                }
                 let mut kind = kind.clone();
                 if let Kind::Bridge { default_vlan, .. } = &mut kind {
                     *default_vlan = default_vlan.or(Some(1)).filter(|id| *id != 0);
@@ -237,9 +238,8 @@ impl Observed {
         for port in ports {
             self.enslave(&port, None);
         }
-        let stands_on_it = |(other, found): &(&LinkName, &Link)| {
-            are_ends(&link, found) || other.place == at.place && found.kind.parent() == Some(&at.name)
-        };
+        let stands_on_it =
+            |(_, found): &(&LinkName, &Link)| are_ends(&link, found) || found.kind.parent().as_ref() == Some(at);
         let gone: Vec<LinkName> = self.links.iter().filter(stands_on_it).map(|(at, _)| at.clone()).collect();
         for other in &gone {
             self.delete(other);

@@ -89,7 +89,7 @@ pub(crate) fn creation_order(links: &[Link]) -> Result<Vec<usize>, usize> {
             _ => None,
         };
         let named = |name: &String| LinkName { place: link.at.place, name: name.clone() };
-        link.master.iter().map(named).chain(parent.map(|name| LinkName { place: link.at.place, name: name.to_owned() }))
+        link.master.iter().map(named).chain(parent)
     };
     let mut order = Vec::new();
     let mut done = vec![false; links.len()];
@@ -281,10 +281,10 @@ impl<'a> Resolver<'a> {
         let label = link.label.as_str();
         let parent = |parent: &LinkRef| {
             let found = self.reference(|| field(label, "kind.parent"), parent)?;
-            if found.place == link.place {
+            if found.place == Place::Host {
                 return Ok(found.name);
             }
-            Err(unsupported("a link whose parent is in another namespace"))
+            Err(unsupported("a parent in the sandbox"))
         };
         Ok(WantedKind::Made(match &link.kind {
             LinkKind::Veth(peer) => {

@@ -46,7 +46,7 @@ fn everything(wanted: &Wanted) -> Scope {
         let here = |name: &str| LinkName { place: link.at.place, name: name.to_owned() };
         scope.links.extend(link.master.as_deref().map(here));
         if let WantedKind::Made(kind) = &link.kind {
-            scope.links.extend(kind.parent().map(here));
+            scope.links.extend(kind.parent());
         }
         let has_vlans = link.port.as_ref().is_some_and(|port| port.drop_default_vlan || !port.vlans.is_empty());
         if has_vlans || link.kind == WantedKind::Existing && link.master.is_some() {

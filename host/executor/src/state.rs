@@ -92,21 +92,21 @@ pub enum Kind {
     },
     /// See the contract.
     Macvlan {
-        /// The parent's name.
+        /// The parent's name; it is a link of the host.
         parent: String,
         /// How siblings talk.
         mode: MacvlanMode,
     },
     /// See the contract.
     Ipvlan {
-        /// The parent's name.
+        /// The parent's name; it is a link of the host.
         parent: String,
         /// Where it demultiplexes.
         mode: IpvlanMode,
     },
     /// See the contract.
     Vlan {
-        /// The parent's name.
+        /// The parent's name; it is a link of the host.
         parent: String,
         /// The tag.
         id: u16,
@@ -196,10 +196,12 @@ impl Kind {
         }
     }
 
-    /// The name of the link that it stands on, for kinds that stand on one.
-    pub fn parent(&self) -> Option<&str> {
+    /// The link that it stands on, for kinds that stand on one: always one of the host, wherever this one is.
+    pub fn parent(&self) -> Option<LinkName> {
         match self {
-            Self::Macvlan { parent, .. } | Self::Ipvlan { parent, .. } | Self::Vlan { parent, .. } => Some(parent),
+            Self::Macvlan { parent, .. } | Self::Ipvlan { parent, .. } | Self::Vlan { parent, .. } => {
+                Some(LinkName { place: Place::Host, name: parent.clone() })
+            }
             _ => None,
         }
     }

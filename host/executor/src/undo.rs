@@ -107,14 +107,34 @@ pub fn undo_scope(operations: &[Operation]) -> Scope {
 pub fn restorable(operations: Vec<Operation>, observed: &Observed) -> Vec<Operation> {
     let mut state = observed.clone();
     let mut kept = Vec::new();
-    for operation in operations {
-        if is_right(&operation, &state) {
+    for (index, operation) in operations.iter().enumerate() {
+        let is_pointless = port(operation).is_some_and(|at| !left(at, &operations[index + 1..], &state));
+        if !is_pointless && is_right(operation, &state) {
             // What isn't in the observation isn't asked about either.
-            let _ = state.apply(&operation);
-            kept.push(operation);
+            let _ = state.apply(operation);
+            kept.push(operation.clone());
         }
     }
     kept
+}
+
+/// The link whose properties as a port an operation changes.
+fn port(operation: &Operation) -> Option<&LinkName> {
+    match operation {
+        Operation::SetLink { at, now: Property::Port(_), .. }
+        | Operation::AddPortVlan { at, .. }
+        | Operation::RemovePortVlan { at, .. } => Some(at),
+        _ => None,
+    }
+}
+
+/// Whether the next change of a link's master, if there is one, still is right. Otherwise the link isn't at the master
+/// where it got the properties that are taken back before.
+fn left(at: &LinkName, next: &[Operation], state: &Observed) -> bool {
+    let change = next.iter().find(
+        |operation| matches!(operation, Operation::SetLink { at: link, now: Property::Master(_), .. } if link == at),
+    );
+    change.is_none_or(|change| is_right(change, state))
 }
 
 fn is_right(operation: &Operation, state: &Observed) -> bool {
