@@ -15,12 +15,14 @@ use crate::run::{call, succeeds};
 
 /// Starts us again with the same arguments and `more` inside namespaces of our own. Returns only with an error.
 pub(super) fn enter(more: &[&std::ffi::OsStr]) -> Result<std::convert::Infallible> {
-    let kinds = ["--map-root-user", "--net", "--mount"];
-    let without_user = &kinds[1..];
-    let kinds = if succeeds(Command::new("unshare").args(kinds).arg("true")) {
-        &kinds[..]
-    } else if succeeds(Command::new("unshare").args(without_user).arg("true")) {
-        without_user
+    // Root needs no user namespace, and without one may take precedence over other load.
+    let plain = ["--net", "--mount"];
+    let user = ["--map-root-user", "--net", "--mount"];
+    let works = |kinds: &[&str]| succeeds(Command::new("unshare").args(kinds).arg("true"));
+    let kinds = if works(&plain) {
+        &plain[..]
+    } else if works(&user) {
+        &user[..]
     } else {
         bail!("no namespaces of our own: be root, or allow user namespaces (sysctl user.max_user_namespaces)");
     };
@@ -28,6 +30,16 @@ pub(super) fn enter(more: &[&std::ffi::OsStr]) -> Result<std::convert::Infallibl
     let mut command = Command::new("unshare");
     command.args(kinds).arg("--").arg(program).args(std::env::args_os().skip(1)).args(more);
     Err(command.exec()).context("cannot start unshare")
+}
+
+/// Gives us and all we start a larger share of the processors, where that is allowed. False: it isn't. Never real-time
+/// scheduling: a storm would then starve the kernel's own threads, whose work it waits for, and with them the machine.
+pub(super) fn take_precedence() -> bool {
+    // SAFETY: plain system call.
+    #[allow(unsafe_code, reason = "std has no setpriority")]
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, -15) == 0
+    }
 }
 
 /// Hides the machine's state behind empty folders. Only inside namespaces of our own.
