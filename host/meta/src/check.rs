@@ -1,0 +1,72 @@
+//! CHECK: whether what an ADD made still is as it was wanted.
+//!
+//! Owns: the comparison of a journal's wanted states with the kernel, and asking the executables of a chain. No component
+//! is called.
+
+use std::time::Instant;
+
+use weft_cni::Error;
+use weft_executor::Kernel as _;
+use weft_executor::scope::scope_full;
+use weft_executor::verify::{Finding, verify};
+use weft_kernel::System;
+
+use crate::add::sandbox;
+use crate::errors;
+use crate::incoming::Incoming;
+use crate::log::Log;
+use crate::record::{Effect, Record, Story};
+use crate::session::{LOCK_WAIT, Node, Session};
+
+/// Runs a CHECK.
+pub fn check(node: &Node, incoming: &Incoming, log: &Log) -> Result<(), Error> {
+    let netns = sandbox(incoming)?;
+    let deadline = Some(Instant::now() + LOCK_WAIT);
+    let journal = node.state.find::<Record>(&incoming.key(), deadline).map_err(errors::of_store)?;
+    let entry = journal.as_ref().and_then(|journal| journal.entry()).filter(|entry| !entry.void);
+    let Some(entry) = entry else {
+        return Err(Error::unknown_container(format!(
+            "network {}: no attachment of container {} as {} is remembered in {}",
+            incoming.network,
+            incoming.container_id,
+            incoming.ifname,
+            node.settings.state_directory.display()
+        )));
+    };
+    let story = Story::read(entry.records);
+    if story.result.is_none() {
+        return Err(Error::try_again(format!(
+            "network {}: the ADD of container {} as {} never finished",
+            incoming.network, incoming.container_id, incoming.ifname
+        )));
+    }
+    let mut session = Session::new(node, incoming, log, System::new(netns), None);
+    let found = findings(&mut session, &story)?;
+    if !found.is_empty() {
+        let text = found.iter().map(|(delegate, finding)| format!("{delegate}: {finding}")).collect::<Vec<_>>();
+        return Err(Error::internal(format!("network {}: {}", incoming.network, text.join("; "))));
+    }
+    for effect in &story.effects {
+        if let Effect::Native(native, result) = effect {
+            let previous = result.as_ref().or(story.result.as_ref());
+            let version = match &native.config {
+                serde_json::Value::Object(config) => incoming.version_of(config)?,
+                _ => incoming.version,
+            };
+            if version.supports(weft_cni::Command::Check) {
+                session.run_native("CHECK", native, previous, &incoming.netns)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What isn't as wanted, with the delegate that wants it.
+pub fn findings(session: &mut Session<'_>, story: &Story) -> Result<Vec<(String, Finding)>, Error> {
+    let mut found = Vec::new();
+    for plan in &story.plans {
+        let seen = session.kernel.observe(&scope_full(&plan.wanted)).map_err(errors::of_kernel)?;
+        found.extend(verify(&plan.wanted, &seen).into_iter().map(|finding| (plan.delegate.clone(), finding)));
+    }
+    Ok(found)
+}

@@ -1,0 +1,150 @@
+//! A request as it came in: environment and configuration, parsed and checked, before anything is looked at.
+
+use std::path::PathBuf;
+
+use weft_json::Value;
+use weft_cni::NetworkConfig;
+use weft_cni::{Command, Environment};
+use weft_cni::Error;
+use weft_cni::CniResult;
+use weft_cni::Version;
+
+use crate::delegates::{self, Attachment, Object, text};
+
+/// Names under which weft is the meta-plugin.
+const META: [&str; 2] = ["weft", "multus"];
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// The verb.
+    pub command: Command,
+    /// CNI_CONTAINERID.
+    pub container_id: String,
+    /// CNI_NETNS; empty: none was given.
+    pub netns: String,
+    /// CNI_IFNAME.
+    pub ifname: String,
+    /// CNI_ARGS, parsed.
+    pub args: Vec<(String, String)>,
+    /// CNI_ARGS as it was given.
+    pub args_text: String,
+    /// CNI_PATH.
+    pub path: Vec<PathBuf>,
+    /// CNI_PATH as it was given.
+    pub path_text: String,
+    /// The network's name.
+    pub network: String,
+    /// The version of results and errors.
+    pub version: Version,
+    /// What weft was called as: `multus` for the meta-plugin under any of its names, else a delegate's type.
+    pub kind: String,
+    /// The configuration as it was read, without `prevResult`.
+    pub config: Object,
+    /// The result of the plugins before this one.
+    pub previous: Option<CniResult>,
+    /// Whether the node's own namespace is meant where CNI_NETNS names it.
+    pub netns_override: bool,
+    /// GC: the attachments to keep, as container id and interface.
+    pub valid: Option<Vec<(String, String)>>,
+}
+
+impl Incoming {
+    /// From a parsed environment and configuration. `called` is the name weft was started under; under its own name the
+    /// configuration's type says what it is. `path_text` is CNI_PATH as it was given.
+    pub fn new(environment: Environment, config: NetworkConfig, called: &str, path_text: String) -> Result<Self, Error> {
+        let kind = if META.contains(&called) && !config.kind.is_empty() { &config.kind } else { called };
+        let kind = if META.contains(&kind) { META[1] } else { kind };
+        let version = config.cni_version;
+        let args_text = environment.args_text();
+        let previous = config.prev_result.as_ref().map(|value| CniResult::parse(value, version).map_err(|error| error.under("/prevResult"))).transpose()?;
+        let mut object = config.object;
+        weft_json::remove(&mut object, "prevResult");
+        Ok(Self {
+            command: environment.command,
+            container_id: environment.container_id,
+            netns: environment.netns.unwrap_or_default(),
+            ifname: environment.ifname,
+            args_text,
+            args: environment.args,
+            path: environment.path,
+            path_text,
+            network: config.name,
+            version,
+            kind: kind.to_owned(),
+            config: object,
+            previous,
+            netns_override: environment.netns_override,
+            valid: config.valid_attachments,
+        })
+    }
+
+    /// Whether it is for the meta-plugin.
+    pub fn is_meta(&self) -> bool {
+        self.kind == META[1]
+    }
+
+    /// Whether weft was called for the configuration's `ipam` part: under a name that isn't the configuration's type.
+    pub fn is_ipam(&self) -> bool {
+        !self.is_meta()
+            && text(&self.config, "type", "").ok().flatten().is_some_and(|kind| kind != self.kind)
+            && matches!(crate::planner::ipam_type(&self.config), Ok(Some(kind)) if kind == self.kind)
+    }
+
+    /// The attachments that it asks for.
+    pub fn attachments(&self) -> Result<Vec<Attachment>, Error> {
+        if self.is_meta() {
+            delegates::of_meta(&self.config, &self.ifname)
+        } else {
+            Ok(vec![delegates::of_delegate(&self.config, &self.kind, &self.network, &self.ifname)])
+        }
+    }
+
+    /// The version in which a delegate with this configuration speaks.
+    pub fn version_of(&self, config: &Object) -> Result<Version, Error> {
+        Version::parse(text(config, "cniVersion", "")?.unwrap_or_default())
+    }
+
+    /// The request of a DEL for an attachment that a journal tells of.
+    pub fn for_attachment(
+        &self,
+        key: &weft_store::journal::Key,
+        begin: Option<&crate::record::Begin>,
+        alive: bool,
+    ) -> Self {
+        let mut request = self.clone();
+        request.command = Command::Del;
+        request.container_id.clone_from(&key.container_id);
+        request.network.clone_from(&key.network);
+        request.ifname.clone_from(&key.ifname);
+        request.kind.clone_from(&key.kind);
+        request.netns.clear();
+        if let Some(begin) = begin {
+            if alive {
+                request.netns.clone_from(&begin.netns);
+            }
+            request.args_text.clone_from(&begin.args);
+            request.path_text.clone_from(&begin.path);
+            request.path = std::env::split_paths(&begin.path).collect();
+            if let Value::Object(config) = &begin.config {
+                request.config = config.clone();
+            }
+        }
+        request
+    }
+
+    /// The configuration for the journal.
+    pub fn config_value(&self) -> Value {
+        Value::Object(self.config.clone())
+    }
+
+    /// The journal's key.
+    pub fn key(&self) -> weft_store::journal::Key {
+        weft_store::journal::Key {
+            network: self.network.clone(),
+            container_id: self.container_id.clone(),
+            ifname: self.ifname.clone(),
+            kind: self.kind.clone(),
+        }
+    }
+}
