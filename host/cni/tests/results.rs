@@ -161,7 +161,7 @@ fn version() -> impl Strategy<Value = Version> {
 
 fn settings() -> ProptestConfig {
     let rng_seed = proptest::test_runner::RngSeed::Fixed(7);
-    ProptestConfig { cases: 256, failure_persistence: None, rng_seed, ..Default::default() }
+    ProptestConfig { cases: 128, failure_persistence: None, rng_seed, ..Default::default() }
 }
 
 proptest! {
