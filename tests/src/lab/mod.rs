@@ -30,6 +30,9 @@ pub use snapshot::{Snapshot, assert_nothing_left, assert_nothing_left_except_sha
 /// Holds the name of the test while inside its namespaces.
 const INSIDE: &str = "WEFT_LAB_INSIDE";
 
+/// Holds the process that started a lab, as the machine counts processes.
+const OUTSIDE: &str = "WEFT_LAB_OUTSIDE";
+
 /// Where a lab keeps what it makes: on its private `/run`.
 pub const HOME: &str = "/run/lab";
 
@@ -62,7 +65,7 @@ pub fn isolated_with(privilege: Privilege, test: &str, body: impl FnOnce(&Node))
 
 /// Runs `body` in fresh namespaces, without a node or plugins.
 pub fn isolated_bare(privilege: Privilege, test: &str, body: impl FnOnce()) {
-    if std::env::var_os(INSIDE).is_some() {
+    if is_inside() {
         furnish();
         body();
         return;
@@ -84,6 +87,16 @@ pub fn isolated_bare(privilege: Privilege, test: &str, body: impl FnOnce()) {
     assert!(text(&output.stdout).contains("1 passed"), "{test}: there is no test of that name in {}", myself.display());
 }
 
+/// Whether this process runs inside a lab's namespaces.
+pub fn is_inside() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
+
+/// A number that no other lab on this machine has while this one runs; inside the same as outside.
+pub fn number() -> u32 {
+    std::env::var(OUTSIDE).ok().and_then(|text| text.parse().ok()).unwrap_or_else(std::process::id)
+}
+
 /// Runs `program` in fresh namespaces and waits for its end.
 fn namespaces(
     privilege: Privilege,
@@ -103,7 +116,7 @@ fn namespaces(
     }
     command.arg(program).args(arguments);
     if let Some(test) = inside {
-        command.env(INSIDE, test);
+        command.env(INSIDE, test).env(OUTSIDE, std::process::id().to_string());
     }
     command.output()
 }

@@ -92,8 +92,8 @@ impl Pod {
 
 impl Drop for Pod {
     fn drop(&mut self) {
-        if !thread::panicking() {
-            self.remove_netns();
-        }
+        // What doesn't go (a runtime may have mounted over `/run/netns`) goes with the lab.
+        let _ = umount2(&self.netns.path, MntFlags::MNT_DETACH);
+        let _ = std::fs::remove_file(&self.netns.path);
     }
 }

@@ -157,6 +157,9 @@ impl Snapshot {
         );
         self.put(format!("{place} link {name}"), value);
         for address in link["addr_info"].as_array().into_iter().flatten() {
+            if address["scope"] == "link" && address["family"] == "inet6" {
+                continue;
+            }
             self.put(
                 format!("{place} address {name} {}/{}", word(&address["local"]), word(&address["prefixlen"])),
                 format!("scope {}", word(&address["scope"])),
@@ -165,8 +168,10 @@ impl Snapshot {
     }
 
     fn route(&mut self, place: &str, route: &Value) {
-        // The kernel's own: multicast comes and goes with carrier, anycast with forwarding.
-        if route["type"] == "multicast" || route["type"] == "anycast" {
+        // The kernel's own: link-local and multicast come and go with carrier, anycast with forwarding.
+        let derived =
+            route["type"] == "multicast" || route["type"] == "anycast" || word(&route["dst"]).starts_with("fe80:");
+        if derived && route["protocol"] == "kernel" {
             return;
         }
         let table = route.get("table").map_or_else(|| "main".to_owned(), word);
