@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 
 const DIRECTORY: Mode = Mode::S_IRWXU;
 const FILE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
+const MAKE_TRIES: u32 = 16;
 const OPEN_DIRECTORY: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
 /// Does one change to the disk between its two kill points.
@@ -74,12 +75,14 @@ impl Directory {
 
     /// The directory at a path; it and its parents are made (0700) if they are absent.
     pub(crate) fn make(path: &Path) -> Result<Self> {
-        loop {
+        // Another process may remove it between the two; a symbolic link to nowhere is there and can't be opened.
+        for _ in 0..MAKE_TRIES {
             if let Some(found) = Self::open(path)? {
                 return Ok(found);
             }
             make_all(path)?;
         }
+        Err(failed("open", path.to_owned(), Errno::ENOENT))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -112,10 +115,14 @@ impl Directory {
         present(openat(&self.fd, name, how, Mode::empty())).map_err(|errno| failed("open", self.place(name), errno))
     }
 
-    /// The first `limit` bytes of a file, if it is there.
+    /// The first `limit` bytes of a file, if it is there and not a directory.
     pub(crate) fn read(&self, name: &str, limit: usize) -> Result<Option<Vec<u8>>> {
         let Some(file) = self.open_file(name, OFlag::O_RDONLY)? else { return Ok(None) };
-        read_all(&file, limit).map(Some).map_err(|errno| failed("read", self.place(name), errno))
+        match read_all(&file, limit) {
+            Ok(content) => Ok(Some(content)),
+            Err(Errno::EISDIR) => Ok(None),
+            Err(errno) => Err(failed("read", self.place(name), errno)),
+        }
     }
 
     /// Makes or opens a file (0600) for writing.
@@ -222,7 +229,13 @@ pub(crate) fn read_all(file: impl AsFd, limit: usize) -> nix::Result<Vec<u8>> {
         let want = buffer.len().min(limit - content.len());
         match read(&file, &mut buffer[..want]) {
             Ok(0) => break,
-            Ok(count) => content.extend_from_slice(&buffer[..count]),
+            Ok(count) => {
+                content.extend_from_slice(&buffer[..count]);
+                // A regular file gives less than it was asked for only at its end.
+                if count < want {
+                    break;
+                }
+            }
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }

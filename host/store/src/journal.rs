@@ -133,7 +133,7 @@ impl State {
     }
 
     /// Takes the lock of an attachment; its directory is made if it is absent. `deadline` `None` waits for ever, else it
-    /// ends in [`Error::Busy`](crate::Error::Busy).
+    /// ends in [`Error::Busy`](crate::Error::Busy). Who takes it twice waits for itself.
     pub fn lock<R: DeserializeOwned>(&self, key: &Key, deadline: Option<Instant>) -> Result<Attachment<R>> {
         let parent = self.attachments()?;
         let name = key.digest();

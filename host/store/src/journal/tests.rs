@@ -16,6 +16,11 @@ enum Record {
     Done { count: u32 },
 }
 
+/// In memory where there is such a file system: a disk makes tests that do much wait.
+fn directory() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
+}
+
 fn key(container_id: &str) -> Key {
     let text = str::to_owned;
     Key { network: text("net"), container_id: text(container_id), ifname: text("eth0"), kind: text("bridge") }
@@ -46,7 +51,7 @@ fn found(state: &State) -> Option<Entry<Record>> {
 
 #[test]
 fn records_come_back_in_order_until_they_are_removed() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     let mut attachment = lock(&state(&root));
     assert_eq!(attachment.entry(), None);
     attachment.append(&begin("a\nb")).unwrap();
@@ -70,7 +75,7 @@ fn records_come_back_in_order_until_they_are_removed() {
 
 #[test]
 fn the_text_of_a_log_is_the_documented_one() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     let mut attachment = lock(&state(&root));
     attachment.append(&Record::Done { count: 1 }).unwrap();
     let header =
@@ -80,7 +85,7 @@ fn the_text_of_a_log_is_the_documented_one() {
 
 #[test]
 fn looking_makes_nothing_and_an_attachment_without_a_record_leaves_nothing() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     let state = state(&root);
     assert_eq!(found(&state), None);
     assert!(state.list::<Record>().unwrap().is_empty());
@@ -92,7 +97,7 @@ fn looking_makes_nothing_and_an_attachment_without_a_record_leaves_nothing() {
 
 #[test]
 fn a_log_torn_at_any_byte_gives_a_prefix_and_can_be_continued() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     let state = state(&root);
     let records = [begin("one"), Record::Done { count: 22 }, begin("drei \u{1F980}")];
     let mut attachment = lock(&state);
@@ -125,7 +130,7 @@ fn a_log_torn_at_any_byte_gives_a_prefix_and_can_be_continued() {
 
 #[test]
 fn a_last_line_that_is_not_json_is_torn() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     let state = state(&root);
     let mut text = log::header("boot-1", &key("c")).unwrap();
     text.extend(b"{\"Begin\":\"x\"}\n{\"Begi\n");
@@ -152,7 +157,7 @@ fn what_cannot_be_read_is_reported_takes_no_record_and_can_be_started_over_or_re
         ),
     ];
     for (text, readable, expected) in cases {
-        let root = TempDir::new().unwrap();
+        let root = directory();
         let state = state(&root);
         with_log(&state, text.as_bytes());
         let listed = state.list::<Record>().unwrap();
@@ -177,7 +182,7 @@ fn what_cannot_be_read_is_reported_takes_no_record_and_can_be_started_over_or_re
 
 #[test]
 fn a_journal_that_cannot_be_opened_is_not_removed_by_trying() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     let state = state(&root);
     let directory = with_log(&state, b"");
     fs::remove_file(directory.join(LOG)).unwrap();
@@ -188,7 +193,7 @@ fn a_journal_that_cannot_be_opened_is_not_removed_by_trying() {
 
 #[test]
 fn a_journal_of_another_boot_is_void() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     lock(&state(&root)).append(&begin("before")).unwrap();
     let state = State::with_boot(&root.path().join("weft"), Boot::fixed("boot-2", None));
     let mut attachment = lock(&state);
@@ -206,7 +211,7 @@ fn a_journal_of_another_boot_is_void() {
 
 #[test]
 fn two_keys_with_one_digest_are_told_apart() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     let state = state(&root);
     with_log(&state, &log::header("boot-1", &key("other")).unwrap());
     let Err(Error::Collision { found, .. }) = state.lock::<Record>(&key("c"), None) else { panic!("no collision") };
@@ -219,7 +224,7 @@ fn two_keys_with_one_digest_are_told_apart() {
 
 #[test]
 fn json_carried_along_with_line_feeds_stays_one_record() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     let state = state(&root);
     let raw = RawValue::from_string("{\n \"a\": \"x\\ny\"\n}".to_owned()).unwrap();
     state.lock::<Box<RawValue>>(&key("c"), None).unwrap().append(&raw).unwrap();
@@ -229,7 +234,7 @@ fn json_carried_along_with_line_feeds_stays_one_record() {
 
 #[test]
 fn a_lock_that_is_held_names_its_holder_when_time_is_up() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     let state = state(&root);
     let held = lock(&state);
     let Err(Error::Busy { path, holder }) = state.lock::<Record>(&key("c"), Some(Instant::now())) else {
@@ -244,7 +249,7 @@ fn a_lock_that_is_held_names_its_holder_when_time_is_up() {
 
 #[test]
 fn one_at_a_time_is_inside_however_often_the_directory_is_removed() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     let inside = AtomicU32::new(0);
     std::thread::scope(|scope| {
         for thread in 0..8 {
@@ -271,7 +276,7 @@ fn one_at_a_time_is_inside_however_often_the_directory_is_removed() {
 
 #[test]
 fn shared_objects_are_recorded_once_and_forgotten_under_the_exclusive_lock() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     let state = state(&root);
     let shared = state.share(None).unwrap();
     assert!(shared.record(&begin("br0")).unwrap());
@@ -295,7 +300,7 @@ fn shared_objects_are_recorded_once_and_forgotten_under_the_exclusive_lock() {
 
 #[test]
 fn shared_objects_of_another_boot_are_nobodys() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     state(&root).share(None).unwrap().record(&begin("br0")).unwrap();
     let state = State::with_boot(&root.path().join("weft"), Boot::fixed("boot-2", None));
     assert!(state.made::<Record>().unwrap().is_empty());
@@ -305,7 +310,7 @@ fn shared_objects_of_another_boot_are_nobodys() {
 
 #[test]
 fn the_last_of_those_who_share_gets_the_exclusive_lock() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     let state = state(&root);
     let (one, other) = (state.share(None).unwrap(), state.share(None).unwrap());
     assert!(matches!(state.exclusive(Some(Instant::now())), Err(Error::Busy { .. })));

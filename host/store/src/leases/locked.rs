@@ -109,8 +109,12 @@ fn make(dir: &Directory, content: &[u8], reserved: &[Reservation], made: &mut Ve
     dir.unlink("lease-unlink", TEMPORARY)?;
     for (index, Reservation { set, ip }) in reserved.iter().enumerate() {
         if reserved[index + 1..].iter().all(|later| later.set != *set) {
+            let name = format!("{LAST}{set}");
             dir.write("lease-write", TEMPORARY, ip.to_string().as_bytes())?;
-            dir.rename("lease-rename", TEMPORARY, &format!("{LAST}{set}"))?;
+            // Renaming over a file makes ext4 start writing to the disk, which takes longer than all the rest. Nobody
+            // relies on this file: without it a search starts at the beginning of its range.
+            dir.unlink("lease-unlink", &name)?;
+            dir.rename("lease-rename", TEMPORARY, &name)?;
         }
     }
     Ok(())

@@ -8,6 +8,11 @@ use tempfile::TempDir;
 
 use super::*;
 
+/// In memory where there is such a file system: a disk makes tests that do much wait.
+fn directory() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
+}
+
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
@@ -41,7 +46,7 @@ fn files(root: &TempDir) -> Vec<String> {
 
 #[test]
 fn a_lease_is_the_file_host_local_would_have_made() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     lease(&pool(&root), &owner("c1"), &["10.1.2.2", "2001:db8:1::2"]);
     let names = [".weft-boot", "10.1.2.2", "2001:db8:1::2", "last_reserved_ip.0", "last_reserved_ip.1", "lock"];
     assert_eq!(files(&root), names);
@@ -57,7 +62,7 @@ fn a_lease_is_the_file_host_local_would_have_made() {
 
 #[test]
 fn the_lowest_free_address_sees_leases_and_this_transaction() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     let pool = pool(&root);
     let first_free = |locked: &mut Locked, first: &str, last: &str| locked.first_free(ip(first), ip(last)).unwrap();
     let mut locked = pool.lock(None).unwrap();
@@ -87,7 +92,7 @@ fn the_lowest_free_address_sees_leases_and_this_transaction() {
 
 #[test]
 fn nothing_is_leased_before_commit_and_an_uncommitted_transaction_is_forgotten() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     let mut locked = pool(&root).lock(None).unwrap();
     locked.reserve(0, ip("10.0.0.2")).unwrap();
     drop(locked);
@@ -97,7 +102,7 @@ fn nothing_is_leased_before_commit_and_an_uncommitted_transaction_is_forgotten()
 
 #[test]
 fn release_takes_exactly_this_owners_leases_and_any_number_of_times() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     let pool = pool(&root);
     lease(&pool, &owner("c1"), &["10.0.0.2"]);
     lease(&pool, &Owner::new("c1", "net1"), &["10.0.0.3"]);
@@ -117,7 +122,7 @@ fn release_takes_exactly_this_owners_leases_and_any_number_of_times() {
 
 #[test]
 fn a_legacy_lease_of_one_interface_outlives_another_interface_of_its_container() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     let pool = pool(&root);
     lease(&pool, &Owner::new("c1", "net1"), &["10.0.0.3"]);
     fs::write(root.path().join("net/10.0.0.2"), "c1").unwrap();
@@ -127,7 +132,7 @@ fn a_legacy_lease_of_one_interface_outlives_another_interface_of_its_container()
 
 #[test]
 fn collect_keeps_valid_owners_and_what_is_not_a_lease() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     let pool = pool(&root);
     let put = |name: &str, content: &str| fs::write(root.path().join("net").join(name), content).unwrap();
     for (id, address) in [("c1", "10.0.0.2"), ("c2", "10.0.0.3"), ("gone", "fd00::4")] {
@@ -138,16 +143,17 @@ fn collect_keeps_valid_owners_and_what_is_not_a_lease() {
     put("10.0.0.7", "");
     put("README", "gone\r\neth0");
     fs::create_dir(root.path().join("net/sub")).unwrap();
+    fs::create_dir(root.path().join("net/10.0.0.8")).unwrap();
     let released = pool.lock(None).unwrap().collect(&[owner("c1"), owner("c2")]).unwrap();
     assert_eq!(released, ips(&["10.0.0.6", "10.0.0.7", "fd00::4"]));
     let released = pool.lock(None).unwrap().collect(&[]).unwrap();
     assert_eq!(released, ips(&["10.0.0.2", "10.0.0.3", "10.0.0.5"]));
-    assert_eq!(files(&root), [".weft-boot", "README", "last_reserved_ip.0", "lock", "sub"]);
+    assert_eq!(files(&root), [".weft-boot", "10.0.0.8", "README", "last_reserved_ip.0", "lock", "sub"]);
 }
 
 #[test]
 fn an_address_taken_without_the_lock_undoes_the_commit() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     let mut locked = pool(&root).lock(None).unwrap();
     locked.reserve(0, ip("10.0.0.2")).unwrap();
     locked.reserve(1, ip("10.0.0.3")).unwrap();
@@ -165,7 +171,7 @@ fn names_that_are_not_names_are_refused() {
     for name in ["", ".", "..", "a/b", "../x", "a\0b"] {
         assert!(matches!(Pool::open(Path::new("/nowhere"), name, &boot), Err(Error::Name(_))), "{name:?}");
     }
-    let root = TempDir::new().unwrap();
+    let root = directory();
     for bad in [Owner::new("", "eth0"), Owner::new("a\r\nb", "eth0"), Owner::new("a", "e\nf")] {
         let mut locked = pool(&root).lock(None).unwrap();
         locked.reserve(0, ip("10.0.0.2")).unwrap();
@@ -176,7 +182,7 @@ fn names_that_are_not_names_are_refused() {
 
 #[test]
 fn what_a_killed_process_left_is_removed_by_the_next() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     let pool = pool(&root);
     lease(&pool, &owner("c1"), &["10.0.0.2"]);
     // Killed between the link and the removal of the first name: truncating that would empty the lease.
@@ -194,7 +200,7 @@ fn age(root: &TempDir, name: &str, seconds: u64) {
 
 #[test]
 fn the_first_transaction_of_a_boot_clears_away_what_is_certainly_older() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     lease(&pool(&root), &owner("old"), &["10.0.0.2"]);
     lease(&pool(&root), &owner("new"), &["10.0.0.3"]);
     age(&root, "10.0.0.2", 1000);
@@ -222,7 +228,7 @@ fn the_first_transaction_of_a_boot_clears_away_what_is_certainly_older() {
 
 #[test]
 fn looking_and_releasing_make_nothing() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     let pool = pool(&root);
     let mut dry = pool.peek(None).unwrap();
     assert_eq!(dry.first_free(ip("10.0.0.2"), ip("10.0.0.9")).unwrap(), Some(ip("10.0.0.2")));
@@ -234,9 +240,17 @@ fn looking_and_releasing_make_nothing() {
 }
 
 #[test]
+fn a_data_directory_that_is_a_link_to_nowhere_is_an_error() {
+    let root = directory();
+    std::os::unix::fs::symlink("nowhere", root.path().join("net")).unwrap();
+    let Err(Error::Io { path, .. }) = pool(&root).lock(None) else { panic!("no error") };
+    assert_eq!(path, root.path().join("net"));
+}
+
+#[test]
 fn a_directory_that_is_there_keeps_its_mode() {
     use std::os::unix::fs::PermissionsExt as _;
-    let root = TempDir::new().unwrap();
+    let root = directory();
     let mode = |name: &str| fs::metadata(root.path().join(name)).unwrap().permissions().mode() & 0o7777;
     fs::create_dir(root.path().join("net")).unwrap();
     fs::set_permissions(root.path().join("net"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -248,7 +262,7 @@ fn a_directory_that_is_there_keeps_its_mode() {
 
 #[test]
 fn those_who_lease_at_once_get_distinct_addresses() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     std::thread::scope(|scope| {
         for thread in 0..8 {
             let pool = pool(&root);
@@ -270,7 +284,7 @@ fn those_who_lease_at_once_get_distinct_addresses() {
 
 #[test]
 fn a_pool_that_is_locked_is_busy_when_time_is_up() {
-    let root = TempDir::new().unwrap();
+    let root = directory();
     let held = pool(&root).lock(None).unwrap();
     assert!(
         matches!(pool(&root).lock(Some(Instant::now())), Err(Error::Busy { path, .. }) if path.ends_with("net/lock"))
@@ -309,7 +323,7 @@ proptest! {
     /// Against a map from address to owner; a transaction that isn't committed is one whose process was killed.
     #[test]
     fn a_pool_does_what_a_map_does(acts in proptest::collection::vec(act(), 1..25), v6 in any::<bool>()) {
-        let root = TempDir::new().unwrap();
+        let root = directory();
         let pool = pool(&root);
         let address = |number: u8| ip(&if v6 { format!("fd00::{number:x}") } else { format!("10.0.0.{number}") });
         let name = |number: u8| owner(&format!("c{number}"));
