@@ -124,3 +124,9 @@ impl Route {
 pub fn indexed(pointer: &str, at: usize) -> String {
     [pointer, "/", &at.to_string()].concat()
 }
+
+/// Whether a `cniVersion` is from before 0.3.0, whose results have room for one address of a family. None given counts as
+/// 0.1.0, what isn't a version as later.
+pub fn before_0_3(version: &str) -> bool {
+    version.is_empty() || ["0.0.", "0.1.", "0.2."].iter().any(|old| version.starts_with(old))
+}
