@@ -43,6 +43,12 @@ impl Series {
         (self.quantile(0.75) - self.quantile(0.25)) / self.median()
     }
 
+    /// The series cut into this many, in the order in which the samples were taken; fewer if there are few samples.
+    pub(super) fn parts(&self, count: usize) -> Vec<Series> {
+        let size = self.0.len().div_ceil(count).max(1);
+        self.0.chunks(size).map(|part| Series(part.to_vec())).collect()
+    }
+
     /// Linear between the two nearest samples.
     fn quantile(&self, part: f64) -> f64 {
         let mut sorted = self.0.clone();
@@ -69,5 +75,12 @@ mod tests {
         let hundred = series(&(0..=100).map(f64::from).collect::<Vec<_>>());
         assert_eq!((hundred.p99(), hundred.spread()), (99.0, 1.0));
         assert_eq!(series(&[7.0]).p99(), 7.0);
+    }
+
+    #[test]
+    fn parts_keep_the_order() {
+        let parts: Vec<f64> = series(&[1.0, 1.0, 2.0, 2.0, 3.0]).parts(3).iter().map(Series::median).collect();
+        assert_eq!(parts, [1.0, 2.0, 3.0]);
+        assert_eq!(series(&[1.0]).parts(4).len(), 1);
     }
 }
