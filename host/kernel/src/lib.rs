@@ -7,8 +7,6 @@
 //! Must not: decide what to do, know of attachments or journals, run programs, or be used on a thread that runs
 //! asynchronous tasks (it changes the thread's network namespace for moments).
 
-#![allow(dead_code, reason = "nf_tables follows")]
-
 mod address;
 mod apply;
 mod error;

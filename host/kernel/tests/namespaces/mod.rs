@@ -1,5 +1,6 @@
 //! A host and a sandbox of one test's own.
 
+#![allow(dead_code, reason = "each file of tests uses some")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
 
 use std::path::Path;
