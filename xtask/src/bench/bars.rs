@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn noise_is_inconclusive_only_where_the_run_contradicts_itself() {
         let mut noisy = measured(2.2);
-        for value in [7.0, 7.0, 7.0, 60.0, 60.0] {
+        for value in [7.0, 7.0, 7.0, 7.0, 60.0] {
             noisy.push("del.go", value);
             noisy.push("del.weft", 2.0);
         }
