@@ -122,7 +122,7 @@ impl Check<'_> {
                 differs("other end", same, show(peer), "another link".to_owned());
             }
             WantedKind::Made(kind) => {
-                differs("kind", same_kind(kind, &found.kind), format!("{kind:?}"), format!("{:?}", found.kind));
+                differs("kind", same_kind(kind, &found.kind), describe(kind), describe(&found.kind));
             }
         }
         // A shared link keeps its own properties, and more flags may be on.
@@ -247,6 +247,21 @@ fn same_kind(wanted: &Kind, found: &Kind) -> bool {
             Kind::Bridge { vlan_filtering: filters, default_vlan: default },
         ) => vlan_filtering == filters && default_vlan.is_none_or(|id| id == default.unwrap_or(0)),
         _ => wanted == found,
+    }
+}
+
+/// A kind with the properties that tell it from others of its name.
+fn describe(kind: &Kind) -> String {
+    let name = kind.name();
+    match kind {
+        Kind::Bridge { vlan_filtering: false, .. } => format!("{name} without VLAN filtering"),
+        Kind::Bridge { default_vlan: None, .. } => format!("{name} with VLAN filtering"),
+        Kind::Bridge { default_vlan: Some(id), .. } => format!("{name} with VLAN filtering and default VLAN {id}"),
+        Kind::Macvlan { parent, mode } => format!("{name} on {parent} in mode {mode:?}"),
+        Kind::Ipvlan { parent, mode } => format!("{name} on {parent} in mode {mode:?}"),
+        Kind::Vlan { parent, id, protocol } => format!("{name} {id} ({protocol:?}) on {parent}"),
+        Kind::Vrf { table } => format!("{name} of table {table}"),
+        _ => name.to_owned(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Whatever is wanted of whatever kernel: the diff reaches it, the undo takes it back.
 
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod support;
 
