@@ -83,6 +83,11 @@ impl<'t> Object<'t> {
         }
     }
 
+    /// Removes every spelling of a key.
+    pub fn remove(&mut self, key: &str) {
+        self.0.retain(|(name, _)| !name.eq_ignore_ascii_case(key));
+    }
+
     /// The entry for a key, but none that is exactly one of the others.
     fn find(&self, key: &str, others: &[&str]) -> Option<(&str, &Value<'t>)> {
         let mut found = None;
