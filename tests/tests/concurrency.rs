@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use weft_tests::lab::{
-    HOME, Node, Plugins, Pod, Snapshot, Verb, assert_nothing_left_except_shared, ip_json, isolated, ping,
+    HOME, Node, Outcome, Plugins, Pod, Snapshot, Verb, assert_nothing_left_except_shared, ip_json, isolated, ping,
 };
 
 const PODS: usize = 200;
@@ -102,4 +102,29 @@ fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     let output = Command::new("cp").args(["-R", "--preserve=mode,links"]).arg(from.join(".")).arg(to).output().unwrap();
     assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn one_attachment_from_many_sides() {
+    isolated("one_attachment_from_many_sides", |node| {
+        if !node.only_weft("the same ADD at the same time") {
+            return;
+        }
+        let conf = conf(node);
+        let pod = Pod::new("pod");
+        let before = Snapshot::take(node, &[&pod]);
+        let together = |verb: Verb| -> Vec<Outcome> {
+            std::thread::scope(|scope| {
+                let calls: Vec<_> =
+                    (0..8).map(|_| scope.spawn(|| node.cni(verb, "bridge", &conf, &pod, "eth0"))).collect();
+                calls.into_iter().map(|call| call.join().unwrap()).collect()
+            })
+        };
+        let added = together(Verb::Add);
+        assert_eq!(added.iter().filter(|outcome| outcome.succeeded()).count(), 1, "{added:#?}");
+        ping(pod.netns(), "10.20.0.1");
+        let deleted = together(Verb::Del);
+        assert!(deleted.iter().all(Outcome::succeeded), "{deleted:#?}");
+        assert_nothing_left_except_shared(&before, node, &[&pod], &["storm0"]);
+    });
 }

@@ -1,9 +1,12 @@
 //! Addresses asked for: static, and host-local by request.
 
-use serde_json::json;
-use weft_tests::lab::{Pod, Verb, isolated, ping};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
-use crate::support::{addresses, conf, gateway_routes, refused, result_addresses, round_trip};
+use serde_json::{Value, json};
+use weft_tests::lab::{Node, Pod, Snapshot, Verb, assert_nothing_left_except_shared, isolated, ping};
+
+use crate::support::{BRIDGE, addresses, conf, gateway_routes, refused, result_addresses, round_trip};
 
 #[test]
 fn from_the_configuration() {
@@ -86,5 +89,60 @@ fn a_pool_at_run_time() {
             "runtimeConfig": {"ipRanges": [[{"subnet": "10.30.0.0/24"}]]},
         }));
         round_trip(node, &conf, |pod, _| assert_eq!(addresses(pod.netns(), "eth0"), ["10.30.0.2/24"]));
+    });
+}
+
+/// Puts an address plugin into the node's directory that notes its calls in `/run/calls.*` and answers ADD with `result`.
+fn foreign_ipam(node: &Node, result: &Value) {
+    let script = format!(
+        "#!/bin/sh\ncat > /run/calls.$CNI_COMMAND.json\n\
+         echo \"$CNI_CONTAINERID $CNI_IFNAME $CNI_NETNS\" > /run/calls.$CNI_COMMAND\n\
+         [ $CNI_COMMAND != ADD ] || echo '{result}'\n"
+    );
+    let path = node.bin().join("foreign-ipam");
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn an_address_plugin_of_others() {
+    isolated("addresses::an_address_plugin_of_others", |node| {
+        let result = json!({"cniVersion": "1.0.0", "ips": [{"address": "10.20.0.50/24", "gateway": "10.20.0.1"}],
+                            "routes": [{"dst": "10.99.0.0/16"}]});
+        foreign_ipam(node, &result);
+        let ipam = json!({"type": "foreign-ipam", "something": {"of": "its own"}});
+        round_trip(node, &conf(json!({"isGateway": true, "ipam": ipam})), |pod, _| {
+            assert_eq!(addresses(pod.netns(), "eth0"), ["10.20.0.50/24"]);
+            assert_eq!(gateway_routes(pod.netns()), ["10.99.0.0/16 via 10.20.0.1"]);
+            assert_eq!(fs::read_to_string("/run/calls.ADD").unwrap(), "pod eth0 /run/netns/pod\n");
+            let seen: Value = serde_json::from_slice(&fs::read("/run/calls.ADD.json").unwrap()).unwrap();
+            assert_eq!(seen["ipam"], ipam, "it gets the whole configuration");
+            assert_eq!((&seen["name"], &seen["type"]), (&json!("lab"), &json!("bridge")));
+        });
+        assert_eq!(fs::read_to_string("/run/calls.DEL").unwrap(), "pod eth0 /run/netns/pod\n");
+    });
+}
+
+#[test]
+fn an_address_plugin_that_gives_none() {
+    isolated("addresses::an_address_plugin_that_gives_none", |node| {
+        foreign_ipam(node, &json!({"cniVersion": "1.0.0", "ips": []}));
+        refused(node, &conf(json!({"isGateway": true, "ipam": {"type": "foreign-ipam"}})));
+        assert!(fs::exists("/run/calls.DEL").unwrap(), "what ADD reserved is given back");
+    });
+}
+
+#[test]
+fn for_a_main_plugin_of_others() {
+    isolated("addresses::for_a_main_plugin_of_others", |node| {
+        node.add_native("ptp");
+        let pod = Pod::new("pod");
+        let conf = json!({"cniVersion": "1.0.0", "name": "lab", "type": "ptp",
+                          "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.20.0.0/24"}]]}});
+        let before = Snapshot::take(node, &[&pod]);
+        node.cni(Verb::Add, "ptp", &conf, &pod, "eth0").ok();
+        assert_eq!(addresses(pod.netns(), "eth0"), ["10.20.0.2/24"]);
+        node.cni(Verb::Del, "ptp", &conf, &pod, "eth0").ok();
+        assert_nothing_left_except_shared(&before, node, &[&pod], &[BRIDGE]);
     });
 }

@@ -1,7 +1,9 @@
 //! DEL: as often as a runtime likes, with or without a namespace, and nothing stays.
 
 use serde_json::json;
-use weft_tests::lab::{Pod, Snapshot, Verb, assert_nothing_left, assert_nothing_left_except_shared, isolated, ping};
+use weft_tests::lab::{
+    NATIVE, Pod, Snapshot, Verb, assert_nothing_left, assert_nothing_left_except_shared, isolated, ping,
+};
 
 use crate::support::{BRIDGE, conf, dual_stack, ports, with_result};
 
@@ -122,5 +124,27 @@ fn of_one_pod_leaves_the_other() {
             node.cni(Verb::Check, "bridge", &with_result(&conf, &result), &first, "eth0").ok();
         }
         node.cni(Verb::Del, "bridge", &with_result(&conf, &result), &first, "eth0").ok();
+    });
+}
+
+#[test]
+fn of_what_the_reference_plugins_made() {
+    isolated("del::of_what_the_reference_plugins_made", |node| {
+        if !node.only_weft("an upgrade from the reference plugins") {
+            return;
+        }
+        let conf = conf(json!({"isGateway": true}));
+        for netns_is_gone in [false, true] {
+            let pod = Pod::new("pod");
+            let before = Snapshot::take(node, &[]);
+            let result = node.call(Verb::Add, "bridge", &conf).pod(&pod).path(NATIVE).run().ok();
+            let mut call = node.call(Verb::Del, "bridge", &with_result(&conf, &result)).pod(&pod);
+            if netns_is_gone {
+                pod.remove_netns();
+                call = call.netns("");
+            }
+            call.run().ok();
+            assert_nothing_left_except_shared(&before, node, &[], &[BRIDGE]);
+        }
     });
 }
