@@ -91,16 +91,20 @@ pub(crate) fn creation_order(links: &[Link]) -> Result<Vec<usize>, usize> {
         let named = |name: &String| LinkName { place: link.at.place, name: name.clone() };
         link.master.iter().map(named).chain(parent)
     };
+    // What a link still waits for: masters and parents of the plan, its own and those of its other end.
+    let waits_for = |index: usize, done: &[bool]| {
+        let unit = [Some(index), peer(index)].into_iter().flatten();
+        unit.flat_map(&needs).filter_map(|need| position.get(&need).copied()).find(|needed| !done[*needed])
+    };
     let mut order = Vec::new();
     let mut done = vec![false; links.len()];
     while let Some(first) = done.iter().position(|done| !done) {
-        let ready = (first..links.len()).filter(|index| !done[*index]).find(|&index| {
-            let unit = [Some(index), peer(index)];
-            unit.into_iter()
-                .flatten()
-                .all(|member| needs(member).all(|need| position.get(&need).is_none_or(|needed| done[*needed])))
-        });
-        let index = ready.ok_or(first)?;
+        let ready = (first..links.len()).find(|index| !done[*index] && waits_for(*index, &done).is_none());
+        let Some(index) = ready else {
+            // Who follows the waiting comes around to a link of the circle.
+            let next = |index: &usize| waits_for(*index, &done);
+            return Err(std::iter::successors(Some(first), next).nth(links.len()).unwrap_or(first));
+        };
         for member in [Some(index), peer(index)].into_iter().flatten() {
             if !std::mem::replace(&mut done[member], true) {
                 order.push(member);
