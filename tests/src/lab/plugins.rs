@@ -36,6 +36,7 @@ impl Plugins {
             Some(directory) => PathBuf::from(directory),
             None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/dist"),
         };
+        let dist = dist.canonicalize().unwrap_or(dist);
         match ["weft", "weftctl"].into_iter().find(|name| !dist.join(name).is_file()) {
             None => Ok(Self::Weft(dist)),
             Some(name) => Err(format!(
