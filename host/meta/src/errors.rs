@@ -17,8 +17,8 @@ pub(crate) fn of_call(delegate: &str, at: &str, error: CallError) -> Error {
     match error.why {
         CallFailure::Guest(error) => of_guest(delegate, at, error),
         CallFailure::Deadline(_) => Error::try_again(error.to_string()),
-        CallFailure::Host { function, source } => {
-            Error::io(format!("{delegate}: {function} could not be answered: {source}"))
+        CallFailure::Host { function, why } => {
+            Error::io(format!("{delegate}: {function} could not be answered: {why}"))
         }
         _ => Error::internal(error.to_string()),
     }
