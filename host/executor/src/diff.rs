@@ -207,6 +207,8 @@ impl Differ<'_> {
     /// `unseen`: that a key wasn't seen doesn't mean that it isn't there.
     fn setting(&mut self, sysctl: &Sysctl, unseen: bool, shared: bool) -> Result<(), Conflict> {
         let Sysctl { place, key, value, lenient } = sysctl.clone();
+        let of = |name: &str| self.observed.links.get(&LinkName { place, name: name.to_owned() });
+        let unseen = unseen || link_of_key(&key).and_then(of).is_some_and(state::Link::is_predicted);
         let was = self.observed.sysctls.get(&(place, key.clone())).cloned();
         match &was {
             Some(was) if same_value(was, &value) => return Ok(()),
@@ -502,7 +504,7 @@ fn newborn(link: &Link, birth: Birth) -> state::Link {
 }
 
 /// Any IPv4 address, or an IPv6 one whose network overlaps.
-fn interferes(found: &IpPrefix, wanted: &IpPrefix) -> bool {
+pub(crate) fn interferes(found: &IpPrefix, wanted: &IpPrefix) -> bool {
     match (found.address, wanted.address) {
         (IpAddress::V4(_), IpAddress::V4(_)) => true,
         _ => found.contains(wanted.address) || wanted.contains(found.address),

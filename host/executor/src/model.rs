@@ -11,7 +11,7 @@ use weft_contract::types::{LinkName, Place, Route, RouteScope};
 
 use crate::diff::{DEFAULT_MTU, DEFAULT_QUEUE, are_ends};
 use crate::operation::{Operation, Property, VethEnd};
-use crate::state::{self, Guard, Kind, Link, Masquerade, Observed, PortFlags, Scope, link_of_key};
+use crate::state::{self, Guard, Kind, Link, Masquerade, Observed, PREDICTED, PortFlags, Scope, link_of_key};
 use crate::text::show;
 use crate::{Failure, Kernel, KernelError, vlans};
 
@@ -206,7 +206,8 @@ impl Observed {
     }
 
     fn next_index(&self) -> u32 {
-        self.links.values().flat_map(|link| [link.index, link.peer_index.unwrap_or(0)]).max().unwrap_or(0) + 1
+        let numbers = self.links.values().flat_map(|link| [link.index, link.peer_index.unwrap_or(0)]);
+        numbers.max().map_or(PREDICTED, |highest| PREDICTED.max(highest.saturating_add(1)))
     }
 
     fn enslave(&mut self, at: &LinkName, master: Option<String>) {

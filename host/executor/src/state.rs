@@ -43,10 +43,13 @@ pub struct Observed {
     pub filter: Filter,
 }
 
+/// Numbers that no kernel gives a link: what [`Observed::apply`] makes has one, different from that of any other link.
+pub const PREDICTED: u32 = 1 << 31;
+
 /// A link as the kernel has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
-    /// Its index in its namespace; in a model a number that no other link of either place has.
+    /// Its index in its namespace. From [`PREDICTED`] on: a link that operations make, not seen yet.
     pub index: u32,
     /// Its kind with the kind's own properties.
     pub kind: Kind,
@@ -210,6 +213,11 @@ impl Kind {
 // === impl Link ===
 
 impl Link {
+    /// Whether it was not seen, but is what an operation will make: of its settings only those written are known.
+    pub fn is_predicted(&self) -> bool {
+        self.index >= PREDICTED
+    }
+
     /// Whether it has this very address.
     pub fn has_address(&self, prefix: IpPrefix) -> bool {
         self.addresses.iter().any(|address| address.prefix == prefix)

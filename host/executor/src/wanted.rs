@@ -4,9 +4,11 @@
 //! nothing of how.
 
 use serde::{Deserialize, Serialize};
-use weft_contract::plan::{Address, BridgePort, Life};
+use weft_contract::plan::{Address, BridgePort, Life, Others};
 use weft_contract::types::{IpFamily, IpPrefix, LinkName, MacAddress, Place, Route};
 
+use crate::diff::interferes;
+use crate::routes;
 use crate::state::Kind;
 
 /// The state that an attachment (or a network of the overlay) wants.
@@ -109,4 +111,54 @@ pub struct Guard {
     /// The MAC.
     #[serde(with = "weft_contract::text::mac")]
     pub mac: MacAddress,
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    /// Drops what a later delegate of the same attachment wants otherwise: the later wish holds. What both want
+    /// alike may be dropped, too.
+    pub fn yield_to(&mut self, later: &Self) {
+        for link in &mut self.links {
+            let at = link.at.clone();
+            for over in later.links.iter().filter(|over| over.at == at) {
+                link.yield_to(over);
+            }
+        }
+        let settings: Vec<&Sysctl> = later.links.iter().flat_map(|link| &link.sysctls).chain(&later.sysctls).collect();
+        let stands = |own: &Sysctl| !settings.iter().any(|over| (over.place, &over.key) == (own.place, &own.key));
+        self.sysctls.retain(&stands);
+        self.links.iter_mut().for_each(|link| link.sysctls.retain(&stands));
+        let absent = &later.absent_routes;
+        self.routes.retain(|(at, route)| !routes::through(absent, at).any(|absent| routes::is_meant(route, absent)));
+        let added = &later.routes;
+        self.absent_routes
+            .retain(|(at, absent)| !routes::through(added, at).any(|route| routes::is_meant(route, absent)));
+        self.masquerades.retain(|own| !later.masquerades.iter().any(|over| over.source == own.source));
+        self.guards.retain(|own| !later.guards.iter().any(|over| over.port == own.port));
+    }
+}
+
+impl Link {
+    fn yield_to(&mut self, later: &Self) {
+        fn over<T, U>(own: &mut Option<T>, later: &Option<U>) {
+            if later.is_some() {
+                *own = None;
+            }
+        }
+        over(&mut self.up, &later.up);
+        over(&mut self.mtu, &later.mtu);
+        over(&mut self.mac, &later.mac);
+        over(&mut self.master, &later.master);
+        over(&mut self.port, &later.port);
+        over(&mut self.transmit_queue_length, &later.transmit_queue_length);
+        over(&mut self.promiscuous, &later.promiscuous);
+        over(&mut self.all_multicast, &later.all_multicast);
+        let replaced = |own: &Address| {
+            later.addresses.iter().any(|over| {
+                over.others == Others::Replace && over.prefix != own.prefix && interferes(&own.prefix, &over.prefix)
+            })
+        };
+        self.addresses.retain(|own| !replaced(own));
+    }
 }

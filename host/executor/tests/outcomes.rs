@@ -241,3 +241,46 @@ fn a_kernel_that_never_settles_is_given_up() {
     assert_eq!(kernel.lists, 3);
     assert!(error.to_string().contains("not reached after 3 rounds"), "{error}");
 }
+
+/// What tuning asks for after the bridge: another MAC, an interface up, a setting, another default route.
+fn tuned() -> weft_executor::wanted::Wanted {
+    let mut eth0 = existing("eth0", sandbox("eth0"));
+    (eth0.mac, eth0.up, eth0.mtu) = (Some(0x0a58_0a01_0005), Some(true), Some(1400));
+    eth0.sysctls = vec![sysctl("ipv4/arp_notify", "0")];
+    eth0.addresses = vec![Address { others: Others::Replace, ..on_link("10.1.0.77/24") }];
+    let away = through(LinkRef::Named(sandbox("eth0")), route("0.0.0.0/0", None));
+    let sysctls = vec![sysctl("net/ipv4/conf/eth0/rp_filter", "2")];
+    resolved(&Plan { links: vec![eth0], absent_routes: vec![away], sysctls, ..empty_plan() }).unwrap()
+}
+
+#[test]
+fn a_later_delegate_is_planned_on_what_an_earlier_one_will_make() {
+    let (first, second) = (resolved(&bridge_plan()).unwrap(), tuned());
+    let mut kernel = node();
+    let mut seen = kernel.observe(&weft_executor::scope::scope(&first)).unwrap();
+    let mut all = vec![];
+    for wanted in [&first, &second] {
+        let steps = weft_executor::diff::diff(wanted, &seen).unwrap();
+        for step in &steps {
+            seen.apply(&step.operation).unwrap();
+        }
+        all.extend(steps.into_iter().map(|step| step.operation));
+    }
+    kernel.apply(&all).unwrap();
+    assert_eq!(verify(&second, &kernel.observe(&scope_full(&second)).unwrap()), []);
+}
+
+#[test]
+fn what_a_later_delegate_wants_otherwise_is_not_missed() {
+    let (mut first, second) = (resolved(&bridge_plan()).unwrap(), tuned());
+    let mut kernel = node();
+    reach(&mut kernel, &first, &mut recorded).unwrap();
+    reach(&mut kernel, &second, &mut recorded).unwrap();
+    let seen = kernel.observe(&scope_full(&first)).unwrap();
+    assert_eq!(verify(&first, &seen).len(), 4, "address, MAC, setting and route");
+    first.yield_to(&second);
+    assert_eq!(verify(&first, &seen), []);
+    // What the later one doesn't speak of still counts.
+    kernel.0.links.get_mut(&host("cni0")).unwrap().up = false;
+    assert_eq!(verify(&first, &kernel.observe(&scope_full(&first)).unwrap()).len(), 1);
+}
