@@ -63,3 +63,32 @@ fn unsigned(out: &mut Vec<u8>, mut value: usize) {
         out.push(byte | 0x80);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: &[u8] = b"\0asm\x01\0\0\0";
+
+    fn stamped(stamps: &[&[u8]]) -> Vec<u8> {
+        let mut module = EMPTY.to_vec();
+        stamps.iter().for_each(|stamp| append_section(&mut module, CONTRACT_SECTION, stamp));
+        module
+    }
+
+    #[test]
+    fn the_stamp_is_found() {
+        assert_eq!(contract(EMPTY).unwrap(), None);
+        assert_eq!(contract(&stamped(&[b"0.1.0"])).unwrap(), Some(&b"0.1.0"[..]));
+        let long = [b'x'; 300];
+        assert_eq!(contract(&stamped(&[&long])).unwrap(), Some(&long[..]));
+    }
+
+    #[test]
+    fn what_no_sdk_made_is_refused() {
+        let message = |core: &[u8]| format!("{:#}", componentize(core).unwrap_err());
+        assert!(message(EMPTY).contains("weft:contract"));
+        assert!(message(&stamped(&[b"0.1.0", b"0.1.0"])).contains("one type only"));
+        assert!(message(b"no wasm").contains("not a WebAssembly module"));
+    }
+}
