@@ -90,7 +90,8 @@ fn environment(config: &Object<'_>) -> Result<Environment, Error> {
         other => other,
     })?;
     environment::parse(&content).map_err(|wrong| {
-        let file = config.get("subnetFile").and_then(Value::as_str).unwrap_or(DEFAULT_FILE);
+        let file = config.get("subnetFile").and_then(Value::as_str).filter(|path| !path.is_empty());
+        let file = file.unwrap_or(DEFAULT_FILE);
         Error::NotFound([file, " ", &wrong, ". ", HINT].concat())
     })
 }
@@ -205,7 +206,7 @@ mod tests {
             "isGateway": true, "mtu": 1472, "name": "cni-flannel", "type": "bridge"}"#;
         assert_same(&rewrite(r#"{"name": "cni-flannel", "type": "flannel"}"#).unwrap(), expected);
         let ignored = r#"{"name": "cni-flannel", "type": "flannel", "masterplugin": true, "dns": {"domain": "x"},
-            "args": {}, "capabilities": {"mac": true}, "dataDir": "/x", "delegate": null, "ipam": null, "cniVersion": ""}"#;
+            "args": {}, "capabilities": {"mac": true}, "subnetFile": "", "dataDir": "/x", "delegate": null, "ipam": null, "cniVersion": ""}"#;
         assert_same(&rewrite(ignored).unwrap(), expected);
     }
 

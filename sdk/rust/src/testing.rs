@@ -265,7 +265,8 @@ pub(crate) mod files {
     /// The file whose path stands at a JSON pointer of the configuration, or else the fallback.
     pub fn read(pointer: &str, fallback: Option<&str>) -> Result<Vec<u8>, Error> {
         CURRENT.with_borrow(|host| {
-            let path = text_at(&host.config, pointer).or_else(|| fallback.map(str::to_owned));
+            let path = text_at(&host.config, pointer).filter(|path| !path.is_empty());
+            let path = path.or_else(|| fallback.map(str::to_owned));
             let path = path.ok_or_else(|| Error::NotFound(format!("no path at {pointer}")))?;
             let found = host.files.iter().find(|(name, _)| *name == path);
             let missing = || Error::NotFound(format!("open {path}: no such file or directory"));
