@@ -36,8 +36,9 @@ pub(crate) fn add(link: u32, address: Address) -> Request {
     let mut flags = AddressFlags::empty();
     flags.set(AddressFlags::Nodad, address.no_detection);
     flags.set(AddressFlags::Noprefixroute, address.bare);
-    if !flags.is_empty() {
-        message.header.flags = AddressHeaderFlags::from_bits_retain(flags.bits() as u8);
+    message.header.flags = AddressHeaderFlags::from_bits_retain(flags.bits() as u8);
+    // The header has room for the first eight only; the attribute replaces them.
+    if flags.bits() > 0xff {
         message.attributes.push(AddressAttribute::Flags(flags));
     }
     Request::of(libc::RTM_NEWADDR, libc::NLM_F_CREATE | libc::NLM_F_EXCL, &message)

@@ -17,6 +17,8 @@ mod netns;
 mod nft;
 mod observe;
 mod port;
+#[cfg(test)]
+mod recorded;
 mod removal;
 mod route;
 mod socket;

@@ -208,9 +208,8 @@ pub(crate) fn set(index: u32, property: &Property, master: Option<u32>) -> Reque
             ]));
         }
     }
-    // RTM_SETLINK ignores IFLA_LINKINFO; RTM_NEWLINK on a link that exists doesn't.
-    let kind = if matches!(property, Property::Port(_)) { libc::RTM_NEWLINK } else { libc::RTM_SETLINK };
-    Request::of(kind, 0, &message)
+    // Not RTM_SETLINK, which ignores IFLA_LINKINFO.
+    Request::of(libc::RTM_NEWLINK, 0, &message)
 }
 
 fn mac_bytes(mac: MacAddress) -> Vec<u8> {

@@ -194,7 +194,7 @@ pub(crate) fn parse_match(expressions: &[u8]) -> (Option<IpPrefix>, Option<Strin
     let prefix = compared.and_then(|mut network| {
         let width = if family.as_deref() == Some(&[libc::NFPROTO_IPV4 as u8]) { 4 } else { 16 };
         let mask = masked.unwrap_or_else(|| vec![0xff; network.len()]);
-        let length = mask.iter().map(|byte| byte.count_ones() as u8).sum();
+        let length = u8::try_from(mask.iter().map(|byte| byte.count_ones()).sum::<u32>()).ok()?;
         network.resize(width, 0);
         let address = crate::address::ip(&network)?;
         (length <= address.width()).then_some(IpPrefix { address, length })

@@ -375,3 +375,20 @@ fn explain_refused(operation: &Operation, refusal: &Refusal) -> KernelError {
     };
     refusal.explain(explain::what(operation), hint)
 }
+
+/// Reads a payload as every kind of reply, for tests with noise.
+#[cfg(test)]
+pub(crate) fn read_anything(payload: &[u8]) {
+    for kind in [message::NFT_MSG_NEWCHAIN, message::NFT_MSG_NEWRULE, message::NFT_MSG_NEWSETELEM] {
+        let reply = crate::wire::Reply { kind, flags: 0, sequence: 0, payload: payload.to_vec() };
+        let _ = message::parse_chain_use(&reply);
+        let _ = message::parse_generation(&reply);
+        if let Some(rule) = message::parse_rule(&reply) {
+            let _ = expression::parse_match(rule.expressions);
+        }
+        for element in message::parse_elements(&reply) {
+            let _ = guard::mac_at(&element.key, "p");
+        }
+    }
+    let _ = expression::parse_match(payload);
+}

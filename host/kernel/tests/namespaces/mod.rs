@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each file of tests uses some")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::sched::{CloneFlags, setns, unshare};
@@ -120,6 +120,12 @@ impl Lab {
     pub(crate) fn observe_vlans(&mut self, port: &LinkName) -> Vec<PortVlan> {
         let scope = Scope { vlan_ports: [port.clone()].into(), ..Scope::default() };
         self.system.observe(&scope).unwrap().links[port].vlans.clone()
+    }
+
+    /// Where the sandbox can be opened.
+    pub(crate) fn sandbox_path(&self) -> PathBuf {
+        let descriptor = std::os::fd::AsFd::as_fd(self.sandbox.as_ref().unwrap());
+        format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&descriptor)).into()
     }
 
     pub(crate) fn netns(&self, place: Place) -> Option<&Netns> {
