@@ -463,3 +463,60 @@ fn names_covers_every_operation() {
     }
     assert_eq!(all.len(), Operation::NAMES.len());
 }
+
+#[test]
+fn a_new_bridge_has_its_settings_before_it_is_up() {
+    let mut plan = Plan { links: vec![bridge("cni0", false)], ..empty_plan() };
+    let up = |operation: &Operation| match operation {
+        Operation::CreateLink { up, .. } => *up,
+        _ => matches!(operation, Operation::SetLink { now: Property::Up(true), .. }),
+    };
+    let ups =
+        |plan: &Plan| steps(&mut node(), plan).unwrap().iter().map(|step| up(&step.operation)).collect::<Vec<_>>();
+    assert_eq!(ups(&plan), [true], "one request is enough");
+    plan.links[0].sysctls = vec![sysctl("ipv6/accept_ra", "0")];
+    assert_eq!(ups(&plan), [false, false, true], "create, write, up");
+}
+
+#[test]
+fn a_gateways_own_route_comes_before_the_route_by_it() {
+    let mut plan = bridge_plan();
+    plan.links[0].addresses = vec![on_link("10.1.0.5/32")];
+    plan.routes = vec![
+        through(label("eth"), route("0.0.0.0/0", Some("169.254.1.1"))),
+        through(label("eth"), route("169.254.1.1/32", None)),
+    ];
+    let told = told(&steps(&mut node(), &plan).unwrap());
+    assert_eq!(
+        told[told.len() - 2..],
+        [
+            "add route 169.254.1.1/32 through eth0 in the sandbox",
+            "add route 0.0.0.0/0 via 169.254.1.1 through eth0 in the sandbox"
+        ]
+    );
+}
+
+#[test]
+fn a_port_that_never_left_its_bridge_keeps_what_it_has_there() {
+    let mut kernel = node();
+    kernel.0.links.insert(host("old"), seen_bridge(9, true));
+    let mut card = seen(10, Kind::Other(String::new()));
+    (card.master, card.port) = (Some("old".into()), Some(PortFlags { hairpin: true, isolated: false }));
+    card.vlans = vec![vlan(3, true), vlan(5, false)];
+    kernel.0.links.insert(host("card"), card);
+    let mut moved = existing("card", host("card"));
+    moved.master = Some(label("bridge"));
+    moved.port = Some(BridgePort { vlans: vec![vlan(5, false), vlan(3, true)], isolated: true, ..port() });
+    let plan = Plan { links: vec![bridge("cni0", true), moved], ..empty_plan() };
+    let steps = steps(&mut kernel, &plan).unwrap();
+    for crash in 0..=steps.len() {
+        let mut kernel = kernel.clone();
+        let before = kernel.clone();
+        let done: Vec<_> = steps[..crash].iter().map(|step| step.operation.clone()).collect();
+        kernel.apply(&done).unwrap();
+        let operations = undo(&steps, Options { extent: Undo::Everything, sandbox_gone: false });
+        let seen = kernel.observe(&undo_scope(&operations)).unwrap();
+        kernel.apply(&restorable(operations, &seen)).unwrap();
+        assert_eq!(kernel, before, "after {crash} of {:#?}", told(&steps));
+    }
+}
