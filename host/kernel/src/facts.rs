@@ -20,6 +20,7 @@ use crate::{route, sysctl, wire};
 impl System {
     /// Every link of a place, by index.
     pub fn links(&mut self, place: Place) -> Result<Vec<LinkFacts>, KernelError> {
+        self.forget();
         let links = self.list(place)?;
         self.name_all(place, links.iter().filter_map(|link| link.master))?;
         links.iter().map(|link| self.facts(place, link)).collect()
@@ -28,6 +29,7 @@ impl System {
     /// A link; None: there is none. All selectors but a name find a device of the node in the host's namespace and then
     /// in the sandbox.
     pub fn link_by(&mut self, selector: &LinkSelector) -> Result<Option<LinkFacts>, KernelError> {
+        self.forget();
         let wanted_mac = match selector {
             LinkSelector::Named(at) => {
                 if !self.has(at.place) {
@@ -61,6 +63,7 @@ impl System {
     /// The link of the default route in the main table: of several, the one with the lowest metric.
     pub fn default_link(&mut self, place: Place, family: IpFamily) -> Result<Option<LinkFacts>, KernelError> {
         const MAIN: u32 = libc::RT_TABLE_MAIN as u32;
+        self.forget();
         let replies = match self.socket(place)?.dump(route::list(family, None, Some(MAIN))) {
             Ok(replies) => replies,
             Err(refusal) if crate::system::is_absent(&refusal) => return Ok(None),

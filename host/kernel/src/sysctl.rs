@@ -1,18 +1,21 @@
 //! Kernel settings under `/proc/sys`. `net/` there shows the namespace of the thread that looks, so the caller goes
 //! inside first. Must not: reach outside `/proc/sys`.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use weft_executor::KernelError;
+use weft_executor::state::same_value;
 
 use crate::error::plain;
 
 /// The value of a key, trimmed; None: there is no such key.
 pub(crate) fn read(key: &str) -> Result<Option<String>, KernelError> {
     let path = path(key)?;
-    match std::fs::read_to_string(&path) {
-        Ok(value) => Ok(Some(value.trim().to_owned())),
+    match contents(&path) {
+        Ok(value) => Ok(Some(value)),
         Err(error) if is_absent(&error) => Ok(None),
         // Some can only be written.
         Err(error) if error.raw_os_error() == Some(Errno::EACCES as i32) => Ok(None),
@@ -24,17 +27,21 @@ pub(crate) fn read(key: &str) -> Result<Option<String>, KernelError> {
 /// Lenient: a key that is missing or refuses is passed over.
 pub(crate) fn write(key: &str, value: &str, lenient: bool) -> Result<(), KernelError> {
     let path = path(key)?;
-    if std::fs::read_to_string(&path).is_ok_and(|now| now.trim() == value.trim()) {
+    if contents(&path).is_ok_and(|now| same_value(&now, value)) {
         return Ok(());
     }
-    match std::fs::OpenOptions::new().write(true).open(&path).and_then(|mut file| {
-        use std::io::Write as _;
-        file.write_all(value.as_bytes())
-    }) {
+    match File::options().write(true).open(&path).and_then(|mut file| file.write_all(value.as_bytes())) {
         Ok(()) => Ok(()),
         Err(error) if lenient && is_refused(&error) => Ok(()),
         Err(error) => Err(failed("write", key, &error)),
     }
+}
+
+/// A setting's text, trimmed: the kernel gives all of it to one read.
+fn contents(path: &Path) -> std::io::Result<String> {
+    let mut buffer = [0; 4096];
+    let length = File::open(path)?.read(&mut buffer)?;
+    Ok(String::from_utf8_lossy(&buffer[..length]).trim().to_owned())
 }
 
 /// The file of a key. Every part must be a plain name: a key can't climb out of `/proc/sys`.

@@ -202,6 +202,22 @@ lab_test!(addresses_come_with_flags_and_go, |lab| {
     assert_eq!(lab.dump(), before);
 });
 
+lab_test!(an_address_without_its_family_is_explained, |lab| {
+    let key = "net/ipv6/conf/eth0/disable_ipv6";
+    lab.apply(&[
+        veth(end(host("p")), end(sandbox("eth0"))),
+        Operation::WriteSysctl { place: Place::Sandbox, key: key.into(), was: None, now: "1".into(), lenient: false },
+    ]);
+    let failure = lab.refused(&[Operation::AddAddress { at: sandbox("eth0"), address: address("2001:db8::5/64") }]);
+    assert!(failure.error.to_string().contains(key), "{failure}");
+    let failure = lab.refused(&[
+        Operation::AddAddress { at: sandbox("eth0"), address: address("10.0.0.5/8") },
+        Operation::AddAddress { at: sandbox("eth1"), address: address("10.0.0.6/8") },
+    ]);
+    assert_eq!((failure.index, failure.error.errno), (1, nix::libc::ENODEV));
+    assert!(failure.error.to_string().contains("there is no link eth1 (sandbox)"), "{failure}");
+});
+
 lab_test!(routes_are_read_back_as_they_were_written, |lab| {
     lab.apply(&[
         veth(VethEnd { up: true, ..end(host("p")) }, end(sandbox("eth0"))),

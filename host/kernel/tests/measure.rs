@@ -111,4 +111,23 @@ lab_test!(measure, |lab| {
             median(&mut removing)
         );
     }
+    // What the kernel makes its caller wait for where something of nf_tables is deleted: the change, or the close.
+    let except = vec![prefix("172.16.0.0/12")];
+    let source = prefix("10.1.0.9/32");
+    let element = AddMasquerade { source, except: vec![prefix("10.1.0.0/16")], owner: "o".into() };
+    for (what, operation) in [("an element", element), ("a chain", CreateExceptions { except })] {
+        let (mut removing, mut closing) = (vec![], vec![]);
+        for _ in 0..ROUNDS {
+            let mut system = System::new(None);
+            system.apply(std::slice::from_ref(&operation)).unwrap();
+            let back = operation.inverse().unwrap();
+            let begin = Instant::now();
+            system.apply(&[back]).unwrap();
+            removing.push(begin.elapsed());
+            let begin = Instant::now();
+            drop(system);
+            closing.push(begin.elapsed());
+        }
+        println!("nf_tables, {what}: remove {} us, close {} us", median(&mut removing), median(&mut closing));
+    }
 });
