@@ -41,7 +41,6 @@ pub struct CallError {
     /// The component's type.
     pub component: String,
     /// What happened.
-    #[source]
     pub why: Failure,
 }
 
@@ -79,12 +78,12 @@ pub enum Failure {
         asked: Kind,
     },
     /// A function of the host failed.
-    #[error("could not be answered by the host: {function}: {source}")]
+    #[error("could not be answered by the host: {function}: {why}")]
     Host {
         /// Which: `facts.link`.
         function: &'static str,
         /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        why: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The engine failed: no address space for a memory, no timer.
     #[error("could not be run: {0}")]
@@ -246,8 +245,9 @@ impl Failure {
         }
         match error.downcast::<Ended>() {
             Ok(Ended::Told(error)) => Self::Guest(error),
-            Ok(Ended::Aborted { function, source }) => Self::Host { function, source },
-            Err(error) => other(format!("{error:#}")),
+            Ok(Ended::Aborted { function, source }) => Self::Host { function, why: source },
+            // Its context is a backtrace of the component.
+            Err(error) => other(error.root_cause().to_string()),
         }
     }
 }

@@ -36,12 +36,12 @@ pub enum CompileError {
         detail: String,
     },
     /// A file can't be written or read.
-    #[error("{}: {source}", .path.display())]
+    #[error("{}: {why}", .path.display())]
     File {
         /// Which.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        why: io::Error,
     },
 }
 
@@ -142,7 +142,7 @@ impl Directory {
         let stamp = open(&path)
             .and_then(|file| file.metadata())
             .map(|metadata| Stamp::of(&metadata))
-            .map_err(|source| CompileError::File { path, source })?;
+            .map_err(|why| CompileError::File { path, why })?;
         let index = index(type_name, wasm, &compiled, stamp, grants.to_vec());
         self.write_index(&index)?;
         Ok((index, Put::Compiled))
@@ -174,12 +174,12 @@ impl Directory {
     fn write_index(&self, index: &Index) -> Result<(), CompileError> {
         let path = self.index(&index.type_name);
         let text = serde_json::to_vec(index)
-            .map_err(|error| CompileError::File { path: path.clone(), source: io::Error::other(error) })?;
+            .map_err(|error| CompileError::File { path: path.clone(), why: io::Error::other(error) })?;
         self.write(&path, &text)
     }
 
     fn write(&self, path: &Path, contents: &[u8]) -> Result<(), CompileError> {
-        replace(path, contents, FILE_MODE).map_err(|source| CompileError::File { path: path.to_owned(), source })
+        replace(path, contents, FILE_MODE).map_err(|why| CompileError::File { path: path.to_owned(), why })
     }
 
     /// Makes the directories, with their mode whatever the umask.
@@ -193,7 +193,7 @@ impl Directory {
                 Err(error) => Err(error),
                 Ok(()) => std::fs::set_permissions(&path, std::fs::Permissions::from_mode(DIRECTORY_MODE)),
             };
-            make().map_err(|source| CompileError::File { path: path.clone(), source })?;
+            make().map_err(|why| CompileError::File { path: path.clone(), why })?;
         }
         Ok(())
     }

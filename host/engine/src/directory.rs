@@ -193,7 +193,7 @@ impl Directory {
             return Ok(None);
         }
         let path = self.index(type_name);
-        let unreadable = |source| LoadError::Index { path: path.clone(), remedy: self.install(), source };
+        let unreadable = |why| LoadError::Index { path: path.clone(), remedy: self.install(), why };
         let mut file = match open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -236,7 +236,7 @@ impl Directory {
         let entries = match std::fs::read_dir(&path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(LoadError::Index { path, remedy: self.install(), source }),
+            Err(why) => return Err(LoadError::Index { path, remedy: self.install(), why }),
         };
         let mut names: Vec<String> = entries
             .filter_map(|entry| Some(entry.ok()?.file_name().to_str()?.strip_suffix(".json")?.to_owned()))
@@ -257,7 +257,7 @@ impl Directory {
     }
 
     /// Checks once a process that nobody else can write to the directories on the way to the files.
-    pub(crate) fn trust(&self) -> Result<(), LoadError> {
+    pub fn trust(&self) -> Result<(), LoadError> {
         if self.trusted.get().is_none() {
             let refuse = |(path, why): (PathBuf, io::Error)| LoadError::Permissions { path, why: why.to_string() };
             trust::directories(&self.indices()).map_err(refuse)?;

@@ -24,7 +24,7 @@ const TABLE_ELEMENTS: usize = 32 << 10;
 
 /// The call asked for more than its limit.
 #[derive(Debug, thiserror::Error)]
-#[error("{what} limit of {limit}{unit} exceeded")]
+#[error("{what} limit of {limit}{unit}")]
 pub(crate) struct Exceeded {
     pub(crate) what: &'static str,
     pub(crate) limit: usize,

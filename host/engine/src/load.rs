@@ -24,14 +24,14 @@ pub const DIGEST_ALWAYS: u64 = 16 << 10;
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The index can't be read.
-    #[error("{}: {source}; repair it with `{remedy}`", .path.display())]
+    #[error("{}: {why}; repair it with `{remedy}`", .path.display())]
     Index {
         /// The index.
         path: PathBuf,
         /// A command.
         remedy: String,
         /// Why not.
-        source: io::Error,
+        why: io::Error,
     },
     /// The index names a compiled file that isn't there.
     #[error("{} is missing; make it with `{remedy}`", .path.display())]
@@ -64,12 +64,12 @@ pub enum LoadError {
         remedy: String,
     },
     /// The file system or a security module doesn't allow code to be run from it.
-    #[error("{} can't be mapped for execution ({source}); install to a file system mounted without noexec", .path.display())]
+    #[error("{} can't be mapped for execution ({why}); install to a file system mounted without noexec", .path.display())]
     Unmappable {
         /// The compiled file.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        why: io::Error,
     },
     /// Others could have written it.
     #[error("{} can't be trusted: {why}; it and every directory above it must belong to root and be writable by nobody else (chown root, chmod go-w)", .path.display())]
@@ -80,12 +80,12 @@ pub enum LoadError {
         why: String,
     },
     /// It can't be read.
-    #[error("{}: {source}", .path.display())]
+    #[error("{}: {why}", .path.display())]
     Unreadable {
         /// The compiled file.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        why: io::Error,
     },
     /// It asks for something it doesn't get.
     #[error(transparent)]
@@ -106,15 +106,15 @@ impl Engine {
             });
         }
         directory.trust()?;
-        let file = open(&path).map_err(|source| match source.kind() {
+        let file = open(&path).map_err(|why| match why.kind() {
             io::ErrorKind::NotFound => LoadError::Missing { path: path.clone(), remedy: directory.compile() },
-            _ if source.raw_os_error() == Some(libc::ELOOP) => {
+            _ if why.raw_os_error() == Some(libc::ELOOP) => {
                 LoadError::Permissions { path: path.clone(), why: "it is a symbolic link".into() }
             }
-            _ => LoadError::Unreadable { path: path.clone(), source },
+            _ => LoadError::Unreadable { path: path.clone(), why },
         })?;
         let tampered = |why: String| LoadError::Tampered { path: path.clone(), why, remedy: directory.compile() };
-        let unreadable = |source| LoadError::Unreadable { path: path.clone(), source };
+        let unreadable = |why| LoadError::Unreadable { path: path.clone(), why };
         let metadata = file.metadata().map_err(unreadable)?;
         trust::file(&metadata).map_err(|why| LoadError::Permissions { path: path.clone(), why: why.to_string() })?;
         let stamp = Stamp::of(&metadata);
@@ -135,7 +135,7 @@ impl Engine {
         #[allow(unsafe_code, reason = "running compiled code")]
         let component = unsafe { wasmtime::component::Component::deserialize_file(&self.wasmtime, &same) };
         let component = component.map_err(|error| match executable(&file) {
-            Err(source) => LoadError::Unmappable { path: path.clone(), source },
+            Err(why) => LoadError::Unmappable { path: path.clone(), why },
             Ok(()) => LoadError::Stale {
                 path: path.clone(),
                 found: format!("an engine that this one can't follow ({:#})", error),

@@ -18,7 +18,8 @@ pub(crate) fn component_of(wit: &Path, world: &str, fields: &str) -> Vec<u8> {
     let mut resolve = wit_parser::Resolve::default();
     let (package, _) = resolve.push_dir(wit).expect("wit/");
     let world = resolve.select_world(&[package], Some(world)).expect("world");
-    wit_component::embed_component_metadata(&mut module, &resolve, world, wit_component::StringEncoding::UTF8, false).unwrap();
+    wit_component::embed_component_metadata(&mut module, &resolve, world, wit_component::StringEncoding::UTF8, false)
+        .unwrap();
     let mut encoder = wit_component::ComponentEncoder::default();
     encoder.validate(true);
     encoder.module(&module).unwrap();
