@@ -10,7 +10,7 @@ mod guard;
 mod masquerade;
 mod message;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -45,27 +45,7 @@ pub(crate) fn observe(system: &mut System, scope: &Scope) -> Result<Filter, Kern
     let mut filter = Filter::default();
     let failed = |refusal: Refusal| explain_unavailable(&refusal, "look at nf_tables");
     if !scope.masquerades.is_empty() || !scope.exceptions.is_empty() {
-        filter.masquerade_table = stands(system, masquerade::TABLE).map_err(failed)?;
-    }
-    if filter.masquerade_table {
-        let mut lists = BTreeMap::new();
-        let chains: Vec<String> = scope.exceptions.iter().map(|except| masquerade::chain_of(except)).collect();
-        let requests: Vec<Request> = chains.iter().map(|chain| masquerade::TABLE.get_chain(chain)).collect();
-        let answers = ask(system, &requests).map_err(failed)?;
-        for ((except, chain), answer) in scope.exceptions.iter().zip(chains).zip(answers) {
-            if answer.is_some() {
-                filter.exceptions.insert(except.clone());
-            }
-            lists.insert(chain, except.clone());
-        }
-        for (source, element) in masquerades(system, &scope.masquerades).map_err(failed)? {
-            let chain = element.jump.unwrap_or_default();
-            let except = match lists.get(&chain) {
-                Some(except) => except.clone(),
-                None => exceptions(system, &chain).map_err(failed)?,
-            };
-            filter.masquerades.insert(source, Masquerade { except, owner: element.comment });
-        }
+        observe_masquerades(system, scope, &mut filter).map_err(failed)?;
     }
     if !scope.guards.is_empty() {
         filter.guard_table = stands(system, guard::TABLE).map_err(failed)?;
@@ -81,6 +61,51 @@ pub(crate) fn observe(system: &mut System, scope: &Scope) -> Result<Filter, Kern
         }
     }
     Ok(filter)
+}
+
+/// Table, chains and elements in one go.
+fn observe_masquerades(system: &mut System, scope: &Scope, filter: &mut Filter) -> Result<(), Refusal> {
+    let chains: Vec<String> = scope.exceptions.iter().map(|except| masquerade::chain_of(except)).collect();
+    let addresses: Vec<_> =
+        scope.masquerades.iter().filter_map(|source| Some((*source, masquerade::slot(*source)?))).collect();
+    let mut requests = vec![masquerade::TABLE.get_chain(masquerade::BASE)];
+    requests.extend(chains.iter().map(|chain| masquerade::TABLE.get_chain(chain)));
+    requests.extend(addresses.iter().map(|(_, (map, key))| map.get(key)));
+    let mut answers = match ask(system, &requests) {
+        Ok(answers) => answers.into_iter(),
+        Err(refusal) if is_unavailable(&refusal) => return Ok(()),
+        Err(refusal) => return Err(refusal),
+    };
+    let uses = answers.next().flatten().and_then(|reply| message::parse_chain_use(&reply));
+    filter.masquerade_table = uses.is_some_and(|uses| uses >= masquerade::BASE_RULES);
+    if !filter.masquerade_table {
+        return Ok(());
+    }
+    let mut lists = BTreeMap::new();
+    for (except, chain) in scope.exceptions.iter().zip(chains) {
+        if answers.next().flatten().is_some() {
+            filter.exceptions.insert(except.clone());
+        }
+        lists.insert(chain, except.clone());
+    }
+    let mut found: Vec<(IpPrefix, String, String)> = Vec::new();
+    for (source, _) in addresses {
+        let element = answers.next().flatten().and_then(|reply| message::parse_elements(&reply).pop());
+        found.extend(element.map(|element| (source, element.jump.unwrap_or_default(), element.comment)));
+    }
+    if scope.masquerades.iter().any(|source| masquerade::slot(*source).is_none()) {
+        // Of several owners of a network the last is named.
+        let rules = network_rules(system)?.into_iter().filter(|rule| scope.masquerades.contains(&rule.source));
+        found.extend(rules.map(|rule| (rule.source, rule.chain, rule.owner)));
+    }
+    for (source, chain, owner) in found {
+        let except = match lists.get(&chain) {
+            Some(except) => except.clone(),
+            None => exceptions(system, &chain)?,
+        };
+        filter.masquerades.insert(source, Masquerade { except, owner });
+    }
+    Ok(())
 }
 
 /// Whether a table is there with its base chain and the rules in it, which hold its sets and other chains in place.
@@ -99,29 +124,6 @@ fn stands(system: &mut System, table: Table) -> Result<bool, Refusal> {
         Err(refusal) if is_unavailable(&refusal) || refusal.is(Errno::ENOENT) => Ok(false),
         Err(refusal) => Err(refusal),
     }
-}
-
-/// The elements and rules of sources.
-fn masquerades(system: &mut System, sources: &BTreeSet<IpPrefix>) -> Result<Vec<(IpPrefix, Element)>, Refusal> {
-    let mut found = Vec::new();
-    let addresses: Vec<_> = sources.iter().filter_map(|source| Some((*source, masquerade::slot(*source)?))).collect();
-    let requests: Vec<Request> = addresses.iter().map(|(_, (map, key))| map.get(key)).collect();
-    let answers = ask(system, &requests)?;
-    for ((source, _), answer) in addresses.iter().zip(answers) {
-        let element = answer.and_then(|reply| message::parse_elements(&reply).pop());
-        found.extend(element.map(|element| (*source, element)));
-    }
-    if sources.iter().any(|source| masquerade::slot(*source).is_none()) {
-        // Of several owners of a network the last is named.
-        let rules = network_rules(system)?;
-        found.extend(
-            rules
-                .into_iter()
-                .filter(|rule| sources.contains(&rule.source))
-                .map(|rule| (rule.source, Element { key: Vec::new(), jump: Some(rule.chain), comment: rule.owner })),
-        );
-    }
-    Ok(found)
 }
 
 /// The list that an exception chain was made from.
@@ -299,12 +301,17 @@ impl Transaction {
                 requests.extend(guard::add(port, *mac, owner));
                 requests
             }
-            RemoveGuard { port, owner, .. } => {
+            RemoveGuard { port, mac, owner } => {
                 self.look(system)?;
-                match element(system, guard::GUARDED, &guard::port_key(port))? {
-                    Some(element) if element.comment == *owner => remove_guard(system, port)?,
-                    _ => Vec::new(),
-                }
+                let elements =
+                    [(guard::GUARDED, guard::port_key(port)), (guard::STATIONS, guard::station_key(port, *mac))];
+                let answers = ask(system, &elements.each_ref().map(|(set, key)| set.get(key)))?;
+                let is_own = |answer: &Option<crate::wire::Reply>| {
+                    let found = answer.as_ref().and_then(|reply| message::parse_elements(reply).pop());
+                    found.is_some_and(|element| element.comment == *owner)
+                };
+                let own = elements.iter().zip(&answers).filter(|(_, answer)| is_own(answer));
+                own.map(|((set, key), _)| set.remove(key)).collect()
             }
             _ => Vec::new(),
         };
