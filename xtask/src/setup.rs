@@ -36,6 +36,8 @@ const EVERY: &[Need] = &[Build, Lint, Test, Bench];
 const PACKAGES: &[Package] = &[
     Package { name: "gcc", purpose: "links build scripts and what runs on this machine", needs: EVERY },
     Package { name: "libc6-dev", purpose: "the C library those are linked to", needs: EVERY },
+    Package { name: "gcc-aarch64-linux-gnu", purpose: "compiles wasmtime's one C file for aarch64", needs: &[Lint] },
+    Package { name: "libc6-dev-arm64-cross", purpose: "the header that file includes", needs: &[Lint] },
     Package { name: "git", purpose: "lint compares the frozen contracts with their history", needs: &[Lint] },
     Package { name: "qemu-user-static", purpose: "runs the aarch64 tests", needs: &[Lint] },
     Package { name: "util-linux", purpose: "unshare and nsenter: tests and benchmarks live in namespaces of their own", needs: &[Test, Bench] },
