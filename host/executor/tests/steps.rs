@@ -498,11 +498,16 @@ fn a_gateways_own_route_comes_before_the_route_by_it() {
 
 #[test]
 fn a_port_that_never_left_its_bridge_keeps_what_it_has_there() {
+    moves_and_crashes(true, vec![vlan(3, true), vlan(5, false)]);
+    moves_and_crashes(false, vec![]);
+}
+
+fn moves_and_crashes(vlan_filtering: bool, vlans: Vec<PortVlan>) {
     let mut kernel = node();
-    kernel.0.links.insert(host("old"), seen_bridge(9, true));
+    kernel.0.links.insert(host("old"), seen_bridge(9, vlan_filtering));
     let mut card = seen(10, Kind::Other(String::new()));
     (card.master, card.port) = (Some("old".into()), Some(PortFlags { hairpin: true, isolated: false }));
-    card.vlans = vec![vlan(3, true), vlan(5, false)];
+    card.vlans = vlans;
     kernel.0.links.insert(host("card"), card);
     let mut moved = existing("card", host("card"));
     moved.master = Some(label("bridge"));
