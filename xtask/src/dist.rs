@@ -60,6 +60,9 @@ fn build(workspace: &Workspace, options: &Options) -> Result<PathBuf> {
         let name = format!("{}.wasm", guest.name);
         let built = workspace.components().join(&name);
         files.push(place(&built, &folder, &format!("components/{name}"), 0o644)?);
+        if let Some(grants) = guest.grants() {
+            files.push(place(&grants, &folder, &format!("components/{}.grants.json", guest.name), 0o644)?);
+        }
     }
     files.push(place(&workspace.root.join("LICENSE"), &folder, "LICENSE", 0o644)?);
     let texts = licences::third_party(workspace, &native, &guests)?;

@@ -18,6 +18,7 @@ pub(crate) struct Guest {
     library: String,
     /// What the component is called: the CNI `type`.
     pub(crate) name: String,
+    folder: PathBuf,
     /// From plugins/, so part of what users get; the others are tests'.
     pub(crate) shipped: bool,
 }
@@ -75,6 +76,7 @@ fn find(root: &Path, metadata: &Value) -> Result<Vec<Guest>> {
                 package: text(&package["name"])?,
                 library: text(&library["name"])?.replace('-', "_"),
                 name: name.to_string_lossy().into_owned(),
+                folder: folder.to_path_buf(),
                 shipped,
             });
         }
@@ -94,6 +96,14 @@ fn wrap(guest: &Guest, core: &Path, components: &Path) -> Result<()> {
     let path = components.join(format!("{}.wasm", guest.name));
     println!("{:>9} bytes  {}", component.len(), path.display());
     write_changed(&path, &component)
+}
+
+impl Guest {
+    /// `grants.json` in its folder: the files that the component may read without a configuration naming them, which
+    /// `weftctl install` expects beside it.
+    pub(crate) fn grants(&self) -> Option<PathBuf> {
+        Some(self.folder.join("grants.json")).filter(|path| path.is_file())
+    }
 }
 
 fn remove_others(components: &Path, guests: &[Guest]) -> Result<()> {
