@@ -31,8 +31,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
 
 /// Builds all of them and removes components whose crate is gone.
 pub(crate) fn build(workspace: &Workspace) -> Result<Vec<Guest>> {
-    let metadata = output(&mut workspace.cargo(["metadata", "--no-deps", "--format-version", "1", "--locked"]))?;
-    let guests = find(&workspace.root, &serde_json::from_str(&metadata).context("cargo metadata is not JSON")?)?;
+    let guests = list(workspace)?;
     if guests.is_empty() {
         bail!("no crate under plugins/ or tests/guests/ has crate-type cdylib");
     }
@@ -49,6 +48,12 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Vec<Guest>> {
     }
     remove_others(&workspace.components(), &guests)?;
     Ok(guests)
+}
+
+/// All crates that become components.
+pub(crate) fn list(workspace: &Workspace) -> Result<Vec<Guest>> {
+    let metadata = output(&mut workspace.cargo(["metadata", "--no-deps", "--format-version", "1", "--locked"]))?;
+    find(&workspace.root, &serde_json::from_str(&metadata).context("cargo metadata is not JSON")?)
 }
 
 fn run_build(command: &mut std::process::Command) -> Result<()> {
