@@ -13,11 +13,11 @@
 //!
 //! Grammar of a type: 1 to 64 of `A-Z a-z 0-9 _ . -`, not starting with a dot or a dash.
 
-use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -133,7 +133,7 @@ impl Index {
 pub struct Directory {
     root: PathBuf,
     /// Whether the directories down to the files have been checked by this process.
-    trusted: OnceCell<()>,
+    trusted: OnceLock<()>,
 }
 
 impl Directory {
@@ -154,7 +154,7 @@ impl Directory {
     }
 
     fn new(root: PathBuf) -> Self {
-        Self { root, trusted: OnceCell::new() }
+        Self { root, trusted: OnceLock::new() }
     }
 
     /// Its path.
