@@ -20,8 +20,7 @@ fn main() -> Result<()> {
     println!("cargo::rerun-if-changed={}", wit.display());
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(&wit).with_context(|| format!("reading {}", wit.display()))?;
-    let generator =
-        Generator { resolve: &resolve, component: std::env::var_os("CARGO_FEATURE_COMPONENT").is_some() };
+    let generator = Generator { resolve: &resolve, component: std::env::var_os("CARGO_FEATURE_COMPONENT").is_some() };
     let mut out = String::new();
     for (name, id) in &resolve.packages[package].interfaces {
         generator.interface(&mut out, name, &resolve.interfaces[*id])?;
@@ -115,10 +114,7 @@ impl Generator<'_> {
             write!(out, ", serde::Serialize, serde::Deserialize")?;
         }
         if self.component {
-            write!(
-                out,
-                ", wasmtime::component::ComponentType, wasmtime::component::Lift, wasmtime::component::Lower"
-            )?;
+            write!(out, ", wasmtime::component::ComponentType, wasmtime::component::Lift, wasmtime::component::Lower")?;
         }
         writeln!(out, ")]")?;
         if !TEXTUAL.contains(&name) {

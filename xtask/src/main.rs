@@ -4,6 +4,7 @@
 
 mod bench;
 mod component;
+mod demo;
 mod dist;
 mod guests;
 mod licences;
@@ -32,6 +33,8 @@ enum Command {
     Test(test::Options),
     /// Format, clippy, licences, crate boundaries, frozen contracts, aarch64.
     Lint(lint::Options),
+    /// Watch weft do its main job: two pods on two flannel networks, from install to an empty node.
+    Demo(demo::Options),
     /// Measure.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -45,6 +48,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Dist(options) => dist::run(&workspace, &options)?,
         Command::Test(options) => return test::run(&workspace, &options),
         Command::Lint(options) => lint::run(&workspace, &options)?,
+        Command::Demo(options) => demo::run(&workspace, &options)?,
         Command::Bench(bench) => return bench::run(&workspace, bench),
     }
     Ok(ExitCode::SUCCESS)

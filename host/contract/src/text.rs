@@ -89,8 +89,12 @@ impl IpPrefix {
     pub fn network(&self) -> Self {
         let host_bits = u32::from(self.address.width() - self.length.min(self.address.width()));
         let address = match IpAddr::from(self.address) {
-            IpAddr::V4(v4) => IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & u32::MAX.checked_shl(host_bits).unwrap_or(0))),
-            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & u128::MAX.checked_shl(host_bits).unwrap_or(0))),
+            IpAddr::V4(v4) => {
+                IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & u32::MAX.checked_shl(host_bits).unwrap_or(0)))
+            }
+            IpAddr::V6(v6) => {
+                IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & u128::MAX.checked_shl(host_bits).unwrap_or(0)))
+            }
         };
         Self { address: address.into(), length: self.length }
     }

@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use weft_json::Value;
-use weft_cni::Error;
 use weft_cni::CniResult;
+use weft_cni::Error;
 use weft_executor::operation::Step;
 use weft_executor::reach::reach;
+use weft_json::Value;
 use weft_kernel::{Netns, System};
 use weft_store::journal::Attachment as Journal;
 
@@ -58,7 +58,10 @@ pub fn add(node: &Node, incoming: &Incoming, log: &Log) -> Result<Value, Error> 
 pub(crate) fn sandbox(incoming: &Incoming) -> Result<Option<Netns>, Error> {
     let path = std::path::Path::new(&incoming.netns);
     let netns = Netns::open(path).map_err(errors::of_netns)?.ok_or_else(|| {
-        Error::invalid_netns(format!("CNI_NETNS: {}: no such file; the runtime must make the namespace first", path.display()))
+        Error::invalid_netns(format!(
+            "CNI_NETNS: {}: no such file; the runtime must make the namespace first",
+            path.display()
+        ))
     })?;
     if incoming.is_ipam() {
         return Ok(Some(netns));
@@ -169,11 +172,7 @@ pub fn preview(node: &Node, incoming: &Incoming, log: &Log) -> Result<Preview, E
         if attachment.master {
             preview.result = previous.unwrap_or_default();
         }
-        preview.attachments.push(PreviewAttachment {
-            network: attachment.network,
-            ifname: attachment.ifname,
-            parts,
-        });
+        preview.attachments.push(PreviewAttachment { network: attachment.network, ifname: attachment.ifname, parts });
     }
     Ok(preview)
 }
@@ -249,9 +248,7 @@ fn plan_components(session: &mut Session<'_>, run: &mut Run) -> Result<(), Error
             Part::Component(ready) => ready,
         };
         let attachment = &run.attachment;
-        let planned =
-            planner::plan(session, *ready, &attachment.network, &attachment.ifname, run.previous.as_ref())
-                ?;
+        let planned = planner::plan(session, *ready, &attachment.network, &attachment.ifname, run.previous.as_ref())?;
         session.log.write(
             Level::Debug,
             format_args!(

@@ -6,12 +6,12 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use weft_json::Value;
 use weft_contract::facts::LinkFacts;
 use weft_contract::log::Level;
 use weft_contract::types::{ConfigError, Error, IpAddress, IpFamily, LinkName, LinkSelector, Place, Route};
 use weft_engine::{Answer, Host, Refusal};
 use weft_executor::state::Observed;
+use weft_json::Value;
 use weft_kernel::System;
 use weft_store::leases::{Draft, Owner};
 

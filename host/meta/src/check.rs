@@ -64,9 +64,12 @@ pub fn check(node: &Node, incoming: &Incoming, log: &Log) -> Result<(), Error> {
 /// What isn't as wanted, with the delegate that wants it.
 pub fn findings(session: &mut Session<'_>, story: &Story) -> Result<Vec<(String, Finding)>, Error> {
     let mut found = Vec::new();
-    for plan in &story.plans {
-        let seen = session.kernel.observe(&scope_full(&plan.wanted)).map_err(errors::of_kernel)?;
-        found.extend(verify(&plan.wanted, &seen).into_iter().map(|finding| (plan.delegate.clone(), finding)));
+    for (position, plan) in story.plans.iter().enumerate() {
+        // What a later delegate wants otherwise is no fault of the earlier one's.
+        let mut wanted = plan.wanted.clone();
+        story.plans[position + 1..].iter().for_each(|later| wanted.yield_to(&later.wanted));
+        let seen = session.kernel.observe(&scope_full(&wanted)).map_err(errors::of_kernel)?;
+        found.extend(verify(&wanted, &seen).into_iter().map(|finding| (plan.delegate.clone(), finding)));
     }
     Ok(found)
 }

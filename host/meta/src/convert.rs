@@ -6,12 +6,14 @@
 use std::net::IpAddr;
 
 use weft_cni::Error;
-use weft_cni::{CniResult, Dns, Interface, IpConfig, Route};
+use weft_cni::{CniResult, Dns, Interface, IpConfig, Route, Version};
 use weft_contract::facts::LinkFacts;
 use weft_contract::plan::{Outcome, Plan, Report, Reported};
 use weft_contract::requests::{Allocation, PreviousResult};
 use weft_contract::text::{format_mac, parse_mac};
-use weft_contract::types::{self, AssignedAddress, IpPrefix, LinkName, LinkRef, Place, RouteScope, Setting, ShownInterface};
+use weft_contract::types::{
+    self, AssignedAddress, IpPrefix, LinkName, LinkRef, Place, RouteScope, Setting, ShownInterface,
+};
 use weft_executor::state::{Link, Observed};
 use weft_executor::wanted::Wanted;
 
@@ -122,12 +124,7 @@ fn contract_route(route: &Route) -> types::Route {
 
 fn contract_dns(dns: Option<&Dns>) -> types::Dns {
     let dns = dns.cloned().unwrap_or_default();
-    types::Dns {
-        nameservers: dns.nameservers,
-        domain: dns.domain,
-        search: dns.search,
-        options: dns.options,
-    }
+    types::Dns { nameservers: dns.nameservers, domain: dns.domain, search: dns.search, options: dns.options }
 }
 
 // --- a plan's outcome as a result ---
@@ -157,8 +154,10 @@ pub(crate) fn outcome(
     seen: &Observed,
     previous: Option<&CniResult>,
     sandbox: &str,
+    version: Version,
 ) -> Result<CniResult, OutcomeError> {
-    let shower = Shower { wanted, seen, sandbox };
+    // Runtimes of before 1.1.0 know no MTU.
+    let shower = Shower { wanted, seen, sandbox, with_mtu: version >= Version::V1_1_0 };
     match &plan.outcome {
         Outcome::Replaced(report) => shower.report(report),
         Outcome::Extended(links) => {
@@ -178,6 +177,7 @@ struct Shower<'a> {
     wanted: &'a Wanted,
     seen: &'a Observed,
     sandbox: &'a str,
+    with_mtu: bool,
 }
 
 impl Shower<'_> {
@@ -234,9 +234,18 @@ impl Shower<'_> {
         let sandbox = self.sandbox_of(Some(at.place));
         let mut interface = Interface { sandbox, ..Interface::named(&at.name) };
         if let Some(link) = self.seen.links.get(&at) {
-            show(&mut interface, link);
+            self.show(&mut interface, link);
         }
         Ok(interface)
+    }
+
+    fn show(&self, interface: &mut Interface, link: &Link) {
+        if let Some(mac) = link.mac {
+            interface.mac = Some(format_mac(mac));
+        }
+        if self.with_mtu {
+            interface.mtu = Some(link.mtu);
+        }
     }
 
     /// MAC and MTU as they are now.
@@ -248,16 +257,9 @@ impl Shower<'_> {
         };
         let at = LinkName { place, name: interface.name.clone() };
         if let Some(link) = self.seen.links.get(&at) {
-            show(interface, link);
+            self.show(interface, link);
         }
     }
-}
-
-fn show(interface: &mut Interface, link: &Link) {
-    if let Some(mac) = link.mac {
-        interface.mac = Some(format_mac(mac));
-    }
-    interface.mtu = Some(link.mtu);
 }
 
 fn ip_config(address: &AssignedAddress, at: Option<u32>) -> IpConfig {

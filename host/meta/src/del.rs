@@ -10,12 +10,12 @@
 use std::path::Path;
 use std::time::Instant;
 
-use weft_json::Value;
 use weft_cni::Error;
 use weft_contract::types::{LinkName, Place};
 use weft_executor::Kernel as _;
 use weft_executor::operation::Operation;
 use weft_executor::state::Scope;
+use weft_json::Value;
 use weft_kernel::{Netns, System};
 use weft_store::leases::{Owner, Pool};
 

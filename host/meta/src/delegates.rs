@@ -7,8 +7,8 @@
 //! gets `netN`. As soon as one delegate says `masterplugin`: that one gets the runtime's name, provides the result and
 //! goes first; the others are `net0`, `net1` ... in their order.
 
-use weft_json::{Map, Value};
 use weft_cni::Error;
+use weft_json::{Map, Value};
 
 /// An object of a configuration, keys as they stand there.
 pub type Object = Map<String, Value>;
@@ -42,7 +42,9 @@ pub fn of_meta(config: &Object, ifname: &str) -> Result<Vec<Attachment>, Error> 
     let delegates = match weft_json::get(config, "delegates") {
         Some(Value::Array(delegates)) if !delegates.is_empty() => delegates,
         Some(Value::Array(_)) => return Err(invalid("/delegates", "[]", "at least one delegate")),
-        Some(other) => return Err(invalid("/delegates", &weft_json::render(other), "an array of network configurations")),
+        Some(other) => {
+            return Err(invalid("/delegates", &weft_json::render(other), "an array of network configurations"));
+        }
         None => return Err(invalid("/delegates", "nothing", "an array of network configurations (delegates)")),
     };
     let mut attachments = Vec::with_capacity(delegates.len());
@@ -97,7 +99,11 @@ fn attachment(outer: &Object, delegate: &Object, pointer: &str) -> Result<Attach
             }
         }
         Some(other) => {
-            return Err(invalid(&format!("{pointer}/plugins"), &weft_json::render(other), "a list of network configurations"));
+            return Err(invalid(
+                &format!("{pointer}/plugins"),
+                &weft_json::render(other),
+                "a list of network configurations",
+            ));
         }
     }
     Ok(Attachment { network, ifname: String::new(), master: false, chain })
@@ -257,7 +263,10 @@ mod tests {
             (json!({"name": "n", "delegates": [{"type": "b", "masterplugin": "yes"}]}), "/delegates/0/masterplugin"),
         ] {
             let error = of_meta(&object(config), "eth0").unwrap_err();
-            assert!(error.msg.contains(&format!("{pointer}:")) || error.msg.contains(&format!("{pointer} ")), "{error}");
+            assert!(
+                error.msg.contains(&format!("{pointer}:")) || error.msg.contains(&format!("{pointer} ")),
+                "{error}"
+            );
         }
     }
 }

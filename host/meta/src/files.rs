@@ -57,7 +57,11 @@ pub fn read(path: &Path, allowed: &[PathBuf]) -> Result<Vec<u8>, FileError> {
         return Err(FileError::Unusable(format!("{} is no regular file", path.display())));
     }
     if about.len() > CAP {
-        return Err(FileError::Unusable(format!("{} has {} bytes, over the limit of {CAP}", path.display(), about.len())));
+        return Err(FileError::Unusable(format!(
+            "{} has {} bytes, over the limit of {CAP}",
+            path.display(),
+            about.len()
+        )));
     }
     let mut content = Vec::with_capacity(about.len() as usize);
     File::open(&through).and_then(|file| file.take(CAP).read_to_end(&mut content)).map_err(unusable)?;

@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use weft_json::Value;
 use weft_cni::Error;
+use weft_json::Value;
 use weft_kernel::System;
 use weft_store::leases::{Owner, Pool};
 
@@ -61,18 +61,13 @@ fn attachments(
             }));
             continue;
         }
-        failures.extend(remove(node, incoming, log, &listed).err());
+        failures.extend(remove(node, log, &listed).err());
     }
     Ok(keep)
 }
 
 /// Takes one attachment back.
-pub fn remove(
-    node: &Node,
-    incoming: &Incoming,
-    log: &Log,
-    listed: &weft_store::journal::Listed<Record>,
-) -> Result<(), Error> {
+pub fn remove(node: &Node, log: &Log, listed: &weft_store::Listed<Record>) -> Result<(), Error> {
     let deadline = Some(Instant::now() + LOCK_WAIT);
     let _shared = node.state.share(deadline).map_err(errors::of_store)?;
     let Some(journal) = node.state.find_listed::<Record>(listed, deadline).map_err(errors::of_store)? else {
@@ -81,8 +76,8 @@ pub fn remove(
     if let (Some(entry), Some(key)) = (journal.entry(), &listed.entry.key) {
         let story = Story::read(entry.records);
         let netns = story.begin.as_ref().and_then(|begin| undo::reopen(&begin.netns, begin.netns_id));
-        let as_deleted = incoming.for_attachment(key, story.begin.as_ref(), netns.is_some());
-        let mut session = Session::new(node, &as_deleted, log, System::new(netns), None);
+        let request = Incoming::of_journal(key, story.begin.as_ref(), netns.is_some());
+        let mut session = Session::new(node, &request, log, System::new(netns), None);
         undo::story(&mut session, &story, entry.void)?;
     }
     journal.remove().map_err(errors::of_store)
@@ -127,9 +122,7 @@ fn natives(node: &Node, incoming: &Incoming, log: &Log) -> Result<(), Error> {
     for attachment in incoming.attachments()? {
         for element in &attachment.chain {
             let version = incoming.version_of(&element.config)?;
-            if session.component(&element.kind)?.is_some()
-                || !version.supports(weft_cni::Command::Gc)
-            {
+            if session.component(&element.kind)?.is_some() || !version.supports(weft_cni::Command::Gc) {
                 continue;
             }
             let Ok(program) = session.executable(&element.kind) else { continue };

@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use weft_json::Value;
-use weft_cni::NetworkConfig;
-use weft_cni::{Command, Environment};
-use weft_cni::Error;
 use weft_cni::CniResult;
+use weft_cni::Error;
+use weft_cni::NetworkConfig;
 use weft_cni::Version;
+use weft_cni::{Command, Environment};
+use weft_json::Value;
 
 use crate::delegates::{self, Attachment, Object, text};
+use crate::record::Begin;
 
 /// Names under which weft is the meta-plugin.
 const META: [&str; 2] = ["weft", "multus"];
@@ -52,12 +53,21 @@ pub struct Incoming {
 impl Incoming {
     /// From a parsed environment and configuration. `called` is the name weft was started under; under its own name the
     /// configuration's type says what it is. `path_text` is CNI_PATH as it was given.
-    pub fn new(environment: Environment, config: NetworkConfig, called: &str, path_text: String) -> Result<Self, Error> {
+    pub fn new(
+        environment: Environment,
+        config: NetworkConfig,
+        called: &str,
+        path_text: String,
+    ) -> Result<Self, Error> {
         let kind = if META.contains(&called) && !config.kind.is_empty() { &config.kind } else { called };
         let kind = if META.contains(&kind) { META[1] } else { kind };
         let version = config.cni_version;
         let args_text = environment.args_text();
-        let previous = config.prev_result.as_ref().map(|value| CniResult::parse(value, version).map_err(|error| error.under("/prevResult"))).transpose()?;
+        let previous = config
+            .prev_result
+            .as_ref()
+            .map(|value| CniResult::parse(value, version).map_err(|error| error.under("/prevResult")))
+            .transpose()?;
         let mut object = config.object;
         weft_json::remove(&mut object, "prevResult");
         Ok(Self {
@@ -105,32 +115,28 @@ impl Incoming {
         Version::parse(text(config, "cniVersion", "")?.unwrap_or_default())
     }
 
-    /// The request of a DEL for an attachment that a journal tells of.
-    pub fn for_attachment(
-        &self,
-        key: &weft_store::journal::Key,
-        begin: Option<&crate::record::Begin>,
-        alive: bool,
-    ) -> Self {
-        let mut request = self.clone();
-        request.command = Command::Del;
-        request.container_id.clone_from(&key.container_id);
-        request.network.clone_from(&key.network);
-        request.ifname.clone_from(&key.ifname);
-        request.kind.clone_from(&key.kind);
-        request.netns.clear();
-        if let Some(begin) = begin {
-            if alive {
-                request.netns.clone_from(&begin.netns);
-            }
-            request.args_text.clone_from(&begin.args);
-            request.path_text.clone_from(&begin.path);
-            request.path = std::env::split_paths(&begin.path).collect();
-            if let Value::Object(config) = &begin.config {
-                request.config = config.clone();
-            }
+    /// The request of a DEL for an attachment that a journal tells of. `alive`: its namespace still exists.
+    pub fn of_journal(key: &weft_store::Key, begin: Option<&Begin>, alive: bool) -> Self {
+        let config = begin.and_then(|begin| begin.config.as_object()).cloned().unwrap_or_default();
+        let version = text(&config, "cniVersion", "").ok().flatten().and_then(|text| Version::parse(text).ok());
+        let path_text = begin.map(|begin| begin.path.clone()).unwrap_or_default();
+        Self {
+            command: Command::Del,
+            container_id: key.container_id.clone(),
+            netns: begin.filter(|_| alive).map(|begin| begin.netns.clone()).unwrap_or_default(),
+            ifname: key.ifname.clone(),
+            args: Vec::new(),
+            args_text: begin.map(|begin| begin.args.clone()).unwrap_or_default(),
+            path: std::env::split_paths(&path_text).collect(),
+            path_text,
+            network: key.network.clone(),
+            version: version.unwrap_or(Version::CURRENT),
+            kind: key.kind.clone(),
+            config,
+            previous: None,
+            netns_override: false,
+            valid: None,
         }
-        request
     }
 
     /// The configuration for the journal.
@@ -139,8 +145,8 @@ impl Incoming {
     }
 
     /// The journal's key.
-    pub fn key(&self) -> weft_store::journal::Key {
-        weft_store::journal::Key {
+    pub fn key(&self) -> weft_store::Key {
+        weft_store::Key {
             network: self.network.clone(),
             container_id: self.container_id.clone(),
             ifname: self.ifname.clone(),

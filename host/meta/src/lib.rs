@@ -25,6 +25,7 @@ mod session;
 pub mod settings;
 pub mod shared;
 pub mod status;
+pub mod survey;
 mod undo;
 
 pub use session::{Node, Session};

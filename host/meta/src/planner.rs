@@ -6,16 +6,16 @@
 
 use std::collections::BTreeSet;
 
-use weft_json::Value;
-use weft_cni::Error;
 use weft_cni::CniResult;
-use weft_contract::requests::{Addressing, Allocation};
+use weft_cni::Error;
 use weft_contract::plan;
+use weft_contract::requests::{Addressing, Allocation};
 use weft_engine::{Component, Kind};
-use weft_executor::operation::Step;
 use weft_executor::confine::{Allowed, confine};
+use weft_executor::operation::Step;
 use weft_executor::resolve::{Choices, Identity};
 use weft_executor::wanted::Wanted;
+use weft_json::Value;
 
 use crate::convert;
 use crate::delegates::{self, Element, Object};
@@ -119,11 +119,13 @@ pub fn plan(
         return Err(Error::invalid_config("/type", &kind, "a delegate; this one only gives out addresses (ipam)"));
     }
     let request = session.request(&config, ifname, previous, addressing)?;
-    let plan = session.add(&component, &config, &request).map_err(|error| errors::of_call(&kind, &session.at, error))?;
+    let plan =
+        session.add(&component, &config, &request).map_err(|error| errors::of_call(&kind, &session.at, error))?;
     let wanted = settle(session, &kind, &plan, ifname, links, previous)?;
     let steps = session.difference(&kind, &wanted)?;
-    let result = convert::outcome(&plan, &wanted, session.observed(), previous, session.netns_path())
-        .map_err(|error| errors::of_outcome(&kind, error))?;
+    let result =
+        convert::outcome(&plan, &wanted, session.observed(), previous, session.netns_path(), session.version())
+            .map_err(|error| errors::of_outcome(&kind, error))?;
     let plan = Plan { delegate: kind, network: network.to_owned(), ifname: ifname.to_owned(), wanted };
     Ok(Planned { plan, steps, result })
 }

@@ -4,9 +4,9 @@
 //! back all of it in reverse order is right wherever the process ended; taking back what never happened does nothing.
 
 use serde::{Deserialize, Serialize};
-use weft_json::Value;
 use weft_executor::operation::Step;
 use weft_executor::wanted::Wanted;
+use weft_json::Value;
 
 use std::net::IpAddr;
 use std::path::PathBuf;

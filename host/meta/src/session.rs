@@ -8,25 +8,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use weft_json::Value;
-use weft_cni::Error;
 use weft_cni::CniResult;
+use weft_cni::Error;
 use weft_contract::plan::Plan;
 use weft_contract::requests::{Addressing, Allocation, Request};
 use weft_contract::types::{IpFamily, LinkName, Place};
 use weft_engine::{CallError, Clock, Component, Directory, Engine, Grants, Limits};
+use weft_executor::Kernel as _;
 use weft_executor::diff::diff;
 use weft_executor::operation::{Operation, Step};
 use weft_executor::scope::scope;
 use weft_executor::state::{Observed, Scope};
 use weft_executor::wanted::Wanted;
-use weft_executor::Kernel as _;
+use weft_json::Value;
 use weft_kernel::System;
 use weft_store::State;
 use weft_store::journal::Attachment as Journal;
 use weft_store::leases::{Owner, Pool};
 
 use crate::asking::Asking;
+use crate::convert;
 use crate::delegates::{Object, text};
 use crate::errors;
 use crate::incoming::Incoming;
@@ -34,7 +35,6 @@ use crate::log::Log;
 use crate::native;
 use crate::record::{Effect, Lease, Native, Record};
 use crate::settings::Settings;
-use crate::convert;
 
 /// Where host-local keeps its addresses unless `dataDir` says otherwise.
 const NETWORKS: &str = "/var/lib/cni/networks";
@@ -404,6 +404,11 @@ impl<'a> Session<'a> {
             step: steps.get(failure.index).cloned().map(Box::new),
             failure,
         })
+    }
+
+    /// The version of the request's result.
+    pub fn version(&self) -> weft_cni::Version {
+        self.incoming.version
     }
 
     /// The path of the sandbox, as results show it.

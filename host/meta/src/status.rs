@@ -5,9 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use weft_json::Value;
 use weft_cni::Error;
 use weft_contract::types::{IpFamily, Place};
+use weft_json::Value;
 use weft_kernel::System;
 
 use crate::delegates::Element;

@@ -5,11 +5,11 @@
 
 use std::time::Instant;
 
-use weft_json::Value;
 use weft_cni::Error;
 use weft_executor::Kernel as _;
 use weft_executor::operation::{Operation, Step};
 use weft_executor::undo::{Options, Undo, restorable, undo, undo_scope};
+use weft_json::Value;
 use weft_kernel::{Netns, System};
 use weft_store::journal::Shared;
 use weft_store::leases::{Owner, Pool};

@@ -25,11 +25,7 @@ pub(crate) enum Answer {
 }
 
 /// Serves one request.
-pub(crate) fn serve(
-    called: Option<&OsStr>,
-    lookup: impl Fn(&str) -> Option<OsString>,
-    stdin: impl Read,
-) -> Answer {
+pub(crate) fn serve(called: Option<&OsStr>, lookup: impl Fn(&str) -> Option<OsString>, stdin: impl Read) -> Answer {
     let called = called.and_then(|path| Path::new(path).file_name()).and_then(OsStr::to_str).unwrap_or("weft");
     let environment = match Environment::parse(&lookup) {
         Ok(Some(environment)) => environment,
@@ -69,7 +65,8 @@ fn request(environment: Environment, config: &[u8], called: &str, path: String) 
     let result = verb(&node, &incoming, &log);
     let took = started.elapsed().as_secs_f64() * 1e3;
     let Incoming { command, network, container_id, ifname, kind, .. } = &incoming;
-    let about = format!("{command} network={network} container={container_id} ifname={ifname} delegate={kind} ms={took:.2}");
+    let about =
+        format!("{command} network={network} container={container_id} ifname={ifname} delegate={kind} ms={took:.2}");
     match &result {
         Ok(_) => log.write(Level::Verbose, format_args!("{about}")),
         Err(error) => log.write(Level::Error, format_args!("{about} code={} error={error}", error.code)),

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use crate::run::{call, succeeds};
 
 /// Starts us again with the same arguments and `more` inside namespaces of our own. Returns only with an error.
-pub(super) fn enter(more: &[&std::ffi::OsStr]) -> Result<std::convert::Infallible> {
+pub(crate) fn enter(more: &[&std::ffi::OsStr]) -> Result<std::convert::Infallible> {
     // Root needs no user namespace, and without one may take precedence over other load.
     let plain = ["--net", "--mount"];
     let user = ["--map-root-user", "--net", "--mount"];
@@ -61,7 +61,7 @@ impl Drop for Precedence {
 }
 
 /// Hides the machine's state behind empty folders. Only inside namespaces of our own.
-pub(super) fn hide_state() -> Result<()> {
+pub(crate) fn hide_state() -> Result<()> {
     for folder in ["/run", "/var/lib"] {
         call(Command::new("mount").args(["-t", "tmpfs", "bench", folder]))?;
     }
@@ -69,7 +69,7 @@ pub(super) fn hide_state() -> Result<()> {
 }
 
 /// Makes `count` network namespaces, held by files in `folder`.
-pub(super) fn make_netns(folder: &Path, count: usize) -> Result<Vec<PathBuf>> {
+pub(crate) fn make_netns(folder: &Path, count: usize) -> Result<Vec<PathBuf>> {
     std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
     let paths: Vec<PathBuf> = (0..count).map(|n| folder.join(n.to_string())).collect();
     // A thread of its own: it ends in the last namespace, the rest of the program stays where it is.

@@ -4,7 +4,7 @@ mod add;
 mod bars;
 mod call;
 mod competitor;
-mod lab;
+pub(crate) mod lab;
 mod report;
 mod series;
 mod storm;

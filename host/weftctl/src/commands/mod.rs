@@ -1,9 +1,13 @@
 //! The commands: one file each, with its arguments and its run.
 
+mod check;
 mod compile;
 mod completions;
+mod gc;
 mod inspect;
 mod install;
+mod list;
+mod plan;
 mod uninstall;
 
 use anyhow::Result;
@@ -15,6 +19,10 @@ pub(crate) enum Command {
     Uninstall(uninstall::Arguments),
     Compile(compile::Arguments),
     Inspect(inspect::Arguments),
+    Plan(plan::Arguments),
+    Check(check::Arguments),
+    List(list::Arguments),
+    Gc(gc::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -24,6 +32,10 @@ pub(crate) fn run(command: Command) -> Result<()> {
         Command::Uninstall(arguments) => uninstall::run(&arguments),
         Command::Compile(arguments) => compile::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::List(arguments) => list::run(&arguments),
+        Command::Gc(arguments) => gc::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     }
 }

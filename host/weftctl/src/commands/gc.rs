@@ -1,0 +1,65 @@
+//! `weftctl gc`: removes what nobody needs any more.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use serde::Serialize;
+use weft_engine::{Clock, Directory};
+use weft_meta::log::Log;
+use weft_meta::survey::Standing;
+use weft_meta::{Node, survey};
+
+use crate::output::{self, Format};
+
+/// Remove attachments whose namespace is gone (or that are of another boot), with their addresses and rules.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Also remove bridges, gateway addresses, forwarding and tables that weft made and nobody uses.
+    #[arg(long)]
+    shared: bool,
+    /// The directory weft is installed in.
+    #[arg(long, value_name = "DIR", default_value = "/opt/cni/bin")]
+    cni_bin_dir: PathBuf,
+    /// How to print it.
+    #[arg(long, value_enum, default_value = "text")]
+    output: Format,
+}
+
+#[derive(Serialize)]
+struct Report {
+    attachments: Vec<String>,
+    shared: Vec<String>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let directory = Directory::in_bin_dir(&arguments.cni_bin_dir)
+        .with_context(|| format!("--cni-bin-dir {}", arguments.cni_bin_dir.display()))?;
+    let node = Node::at(directory, Clock::Thread)?;
+    let mut report = Report { attachments: Vec::new(), shared: Vec::new() };
+    for known in survey::known(&node)? {
+        if !matches!(known.standing, Standing::Orphaned | Standing::Void) {
+            continue;
+        }
+        survey::remove(&node, &Log::default(), &known)?;
+        if let Some(key) = &known.key {
+            report.attachments.push(format!("{} {} {}", key.network, key.container_id, key.ifname));
+        }
+    }
+    if arguments.shared {
+        report.shared = survey::collect_shared(&node)?;
+    }
+    output::result(arguments.output, &report, |report| {
+        let mut text = String::new();
+        for attachment in &report.attachments {
+            let _ = writeln!(text, "removed attachment {attachment}");
+        }
+        for object in &report.shared {
+            let _ = writeln!(text, "{object}");
+        }
+        if text.is_empty() {
+            text.push_str("nothing to remove\n");
+        }
+        text
+    })
+}
