@@ -9,6 +9,7 @@
 
 mod address;
 mod apply;
+mod detached;
 mod error;
 mod explain;
 mod facts;

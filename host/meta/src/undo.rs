@@ -6,6 +6,7 @@
 use std::time::Instant;
 
 use weft_cni::Error;
+use weft_engine::Clock;
 use weft_executor::Kernel as _;
 use weft_executor::operation::{Operation, Step};
 use weft_executor::undo::{Options, Undo, restorable, undo, undo_scope};
@@ -114,7 +115,12 @@ fn restore(session: &mut Session<'_>, operations: Vec<Operation>) -> Result<(), 
     if operations.is_empty() {
         return Ok(());
     }
-    session.kernel.apply(&operations).map_err(|failure| {
+    // A process that lives for one request has one thread, and a runtime that waits for its end.
+    let result = match session.node.clock {
+        Clock::Signal => session.kernel.apply_detached(&operations),
+        Clock::Thread => session.kernel.apply(&operations),
+    };
+    result.map_err(|failure| {
         let operation = operations.get(failure.index).map(Operation::to_string).unwrap_or_default();
         errors::of_failure("", &operation, &failure)
     })

@@ -3,6 +3,7 @@
 //! Owns: the process around a request. Which delegate is meant comes from the name it was started under: `weft` and
 //! `multus` are the meta-plugin, any other name is that delegate.
 
+mod memory;
 mod serve;
 
 use std::io::Write as _;

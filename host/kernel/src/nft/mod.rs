@@ -31,7 +31,25 @@ const ATTEMPTS: usize = 16;
 const UNAVAILABLE: &str = "nf_tables is not available in this kernel (CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET, \
                            CONFIG_NF_TABLES_BRIDGE)";
 
-fn socket(system: &mut System) -> Result<&mut Socket, Refusal> {
+/// Whether an operation changes nf_tables.
+pub(crate) fn concerns(operation: &Operation) -> bool {
+    use Operation::*;
+    matches!(
+        operation,
+        CreateMasqueradeTable
+            | DeleteMasqueradeTable
+            | CreateExceptions { .. }
+            | DeleteExceptions { .. }
+            | AddMasquerade { .. }
+            | RemoveMasquerade { .. }
+            | CreateGuardTable
+            | DeleteGuardTable
+            | AddGuard { .. }
+            | RemoveGuard { .. }
+    )
+}
+
+pub(crate) fn socket(system: &mut System) -> Result<&mut Socket, Refusal> {
     if system.netfilter.is_none() {
         system.netfilter = Some(Socket::open(Protocol::Netfilter)?);
     }
