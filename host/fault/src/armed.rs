@@ -41,3 +41,7 @@ pub(crate) fn fails(name: &str) -> bool {
     list(&format!("fallible {name}"));
     order() == Some(("fail", number.to_string().as_str()))
 }
+
+pub(crate) fn detach() -> Option<&'static str> {
+    order().filter(|(verb, _)| *verb == "detach").map(|(_, fate)| fate)
+}

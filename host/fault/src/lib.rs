@@ -4,7 +4,9 @@
 //! and no environment is read; what users run is built without it.
 //!
 //! Grammar of `WEFT_FAULT`: `kill:N` (SIGKILL to itself at the Nth point), `fail:N` (the Nth fallible point fails),
-//! `list:FILE` (the name of each point is appended to FILE, one a line), counted from 1 within one process.
+//! `list:FILE` (the name of each point is appended to FILE, one a line), counted from 1 within one process; `detach:refused` (no child
+//! can be forked to wait in this process's place), `detach:killed` (it is killed before it does anything),
+//! `detach:works`.
 
 #[cfg(feature = "points")]
 mod armed;
@@ -28,6 +30,15 @@ pub fn fails(name: &str) -> bool {
         let _ = name;
         false
     }
+}
+
+/// What is to become of a child that waits in this process's place; None: whatever it does by itself.
+#[inline(always)]
+pub fn detach() -> Option<&'static str> {
+    #[cfg(feature = "points")]
+    return armed::detach();
+    #[cfg(not(feature = "points"))]
+    None
 }
 
 /// Whether points are compiled in: steps are then done one at a time, so that there is a moment between any two.

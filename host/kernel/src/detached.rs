@@ -35,7 +35,8 @@ impl System {
     /// process with one thread: the child is forked.
     pub fn apply_detached(&mut self, operations: &[Operation]) -> Result<(), Failure> {
         let deletes = |operation: &Operation| matches!(operation, Operation::DeleteLink { .. });
-        if weft_fault::ARMED || !operations.iter().any(deletes) {
+        let one_at_a_time = weft_fault::ARMED && weft_fault::detach().is_none();
+        if one_at_a_time || !operations.iter().any(deletes) {
             return self.apply(operations);
         }
         // Links go first, as in every undo; what follows doesn't depend on them.
@@ -87,6 +88,10 @@ fn has_ended(child: Pid) -> bool {
 
 /// Starts the child; None where the system has no room for one.
 fn start(removal: &Removal, kept: &[RawFd]) -> Option<Pid> {
+    let fate = weft_fault::detach();
+    if fate == Some("refused") {
+        return None;
+    }
     // SAFETY: the process has one thread, so the child's copy of memory is consistent; the child makes system calls
     // only and ends without running anything of the parent's.
     #[allow(unsafe_code, reason = "a child that waits in the parent's place")]
@@ -94,6 +99,13 @@ fn start(removal: &Removal, kept: &[RawFd]) -> Option<Pid> {
         Ok(ForkResult::Parent { child }) => Some(child),
         Ok(ForkResult::Child) => {
             close_all_but(kept);
+            if fate == Some("killed") {
+                // SAFETY: ends this child.
+                #[allow(unsafe_code, reason = "as a killer would")]
+                unsafe {
+                    libc::raise(libc::SIGKILL);
+                }
+            }
             let message = removal.bytes.as_ptr().cast();
             // SAFETY: the message lives through the call, which returns when the kernel has let go of the link.
             #[allow(unsafe_code, reason = "neither returns through Rust")]

@@ -57,15 +57,19 @@ pub fn add(node: &Node, incoming: &Incoming, log: &Log) -> Result<Value, Error> 
 /// The namespace that a request names. IPAM alone needs none.
 pub(crate) fn sandbox(incoming: &Incoming) -> Result<Option<Netns>, Error> {
     let path = std::path::Path::new(&incoming.netns);
-    let netns = Netns::open(path).map_err(errors::of_netns)?.ok_or_else(|| {
+    if incoming.is_ipam() {
+        return Ok(Netns::open(path).ok().flatten());
+    }
+    let netns = Netns::open(path).map_err(errors::of_netns)?;
+    if incoming.is_ipam() {
+        return Ok(netns);
+    }
+    let netns = netns.ok_or_else(|| {
         Error::invalid_netns(format!(
             "CNI_NETNS: {}: no such file; the runtime must make the namespace first",
             path.display()
         ))
     })?;
-    if incoming.is_ipam() {
-        return Ok(Some(netns));
-    }
     let own = Netns::current().map_err(errors::of_netns)?;
     if netns.same_as(&own) && !incoming.netns_override {
         return Err(Error::invalid_netns(format!(
@@ -80,7 +84,7 @@ pub(crate) fn sandbox(incoming: &Incoming) -> Result<Option<Netns>, Error> {
 fn standing(session: &mut Session<'_>, story: &Story, netns_id: (u64, u64)) -> Result<Option<Value>, Error> {
     let (Some(begin), Some(result)) = (&story.begin, &story.result) else { return Ok(None) };
     let same = begin.netns_id == netns_id && begin.config == session.incoming.config_value();
-    if !same || !crate::check::findings(session, story)?.is_empty() {
+    if !same || !crate::check::problems(session, story)?.is_empty() {
         return Ok(None);
     }
     Ok(Some(result.clone()))

@@ -24,6 +24,8 @@ pub(crate) struct Asking<'a> {
     pub component: &'a str,
     /// The configuration it was given.
     pub config: &'a Value,
+    /// Where that stands in the request's.
+    pub at: &'a str,
     /// Below which files may be read.
     pub allowed: &'a [PathBuf],
     /// To look at.
@@ -84,18 +86,20 @@ impl Host for Asking<'_> {
             }
             _ => match fallback {
                 Some(fallback) => (pointer.to_owned(), fallback),
-                None => return tell(Error::NotFound(format!("{pointer} names no file"))),
+                None => return tell(Error::NotFound(format!("{}{pointer} names no file", self.at))),
             },
         };
         files::read(Path::new(path), self.allowed).map_err(|error| {
             Refusal::Tell(match error {
-                FileError::Missing(path) => Error::NotFound(format!("{pointer}: no such file: {}", path.display())),
+                FileError::Missing(path) => {
+                    Error::NotFound(format!("{}{pointer}: no such file: {}", self.at, path.display()))
+                }
                 FileError::Outside { path, allowed } => Error::InvalidConfig(ConfigError {
                     pointer,
                     found: path,
                     allowed: format!("a file below {allowed} (allowedPaths in weft's settings.json)"),
                 }),
-                FileError::Unusable(why) => Error::NotFound(format!("{pointer}: {why}")),
+                FileError::Unusable(why) => Error::NotFound(format!("{}{pointer}: {why}", self.at)),
             })
         })
     }

@@ -31,7 +31,7 @@ use crate::undo::{self, join};
 /// Runs a DEL.
 pub fn del(node: &Node, incoming: &Incoming, log: &Log) -> Result<(), Error> {
     let deadline = Some(Instant::now() + LOCK_WAIT);
-    let _shared = node.state.share(deadline).map_err(errors::of_store)?;
+    let _shared = node.state.share_existing(deadline).map_err(errors::of_store)?;
     let sandbox = sandbox(incoming);
     match node.state.find::<Record>(&incoming.key(), deadline).map_err(errors::of_store)? {
         Some(journal) => {
@@ -137,7 +137,7 @@ fn release(session: &Session<'_>, config: &crate::delegates::Object, network: &s
     {
         return Ok(());
     }
-    let Ok(data_dir) = data_dir(config, &session.node.settings) else { return Ok(()) };
+    let Ok(data_dir) = data_dir(config, "", &session.node.settings) else { return Ok(()) };
     let boot = session.node.state.boot().map_err(errors::of_store)?;
     let pool = Pool::open(&data_dir, network, boot).map_err(errors::of_store)?;
     let owner = Owner::new(&session.incoming.container_id, ifname);

@@ -7,7 +7,7 @@
 //! gets `netN`. As soon as one delegate says `masterplugin`: that one gets the runtime's name, provides the result and
 //! goes first; the others are `net0`, `net1` ... in their order.
 
-use weft_cni::Error;
+use weft_cni::{Error, Version};
 use weft_json::{Map, Value};
 
 /// An object of a configuration, keys as they stand there.
@@ -86,6 +86,7 @@ fn is_master(delegate: &Object, pointer: &str) -> Result<bool, Error> {
 fn attachment(outer: &Object, delegate: &Object, pointer: &str) -> Result<Attachment, Error> {
     let network = text(delegate, "name", pointer)?.or(text(outer, "name", "")?).unwrap_or_default().to_owned();
     let version = text(delegate, "cniVersion", pointer)?.or(text(outer, "cniVersion", "")?).unwrap_or_default();
+    Version::parse(version).map_err(|error| error.context(pointer))?;
     let mut chain = Vec::new();
     match weft_json::get(delegate, "plugins") {
         None => chain.push(element(outer, delegate, &network, version, pointer.to_owned())?),
@@ -115,6 +116,11 @@ fn element(outer: &Object, plugin: &Object, network: &str, version: &str, pointe
         Some(kind) => return Err(invalid(&format!("{pointer}/type"), kind, "a plugin's name without a path")),
         None => return Err(invalid(&format!("{pointer}/type"), "nothing", "a plugin's name")),
     };
+    match weft_json::get(plugin, "ipam") {
+        None | Some(Value::Null) => {}
+        Some(Value::Object(ipam)) => drop(text(ipam, "type", &format!("{pointer}/ipam"))?),
+        Some(other) => return Err(invalid(&format!("{pointer}/ipam"), &weft_json::render(other), "an object")),
+    }
     let mut config = plugin.clone();
     weft_json::remove(&mut config, "prevResult");
     weft_json::remove(&mut config, "masterplugin");
@@ -261,6 +267,9 @@ mod tests {
             (json!({"name": "n", "delegates": [{"type": "../x"}]}), "/delegates/0/type"),
             (json!({"name": "n", "delegates": [{"plugins": []}]}), "/delegates/0/plugins"),
             (json!({"name": "n", "delegates": [{"type": "b", "masterplugin": "yes"}]}), "/delegates/0/masterplugin"),
+            (json!({"name": "n", "delegates": [{"type": "b", "ipam": "host-local"}]}), "/delegates/0/ipam"),
+            (json!({"name": "n", "delegates": [{"type": "b", "ipam": {"type": 5}}]}), "/delegates/0/ipam/type"),
+            (json!({"name": "n", "delegates": [{"type": "b", "cniVersion": "9.9"}]}), "/delegates/0"),
         ] {
             let error = of_meta(&object(config), "eth0").unwrap_err();
             assert!(

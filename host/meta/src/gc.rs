@@ -12,6 +12,7 @@ use weft_json::Value;
 use weft_kernel::System;
 use weft_store::leases::{Owner, Pool};
 
+use crate::delegates::Element;
 use crate::errors;
 use crate::incoming::Incoming;
 use crate::log::Log;
@@ -34,8 +35,8 @@ pub fn gc(node: &Node, incoming: &Incoming, log: &Log) -> Result<(), Error> {
     };
     let mut failures = Vec::new();
     let keep = attachments(node, incoming, log, &valid, &mut failures)?;
-    for (config, network) in networks(incoming)? {
-        failures.extend(leases(node, &config, &network, &valid, &keep).err());
+    for (element, network) in networks(incoming)? {
+        failures.extend(leases(node, &element, &network, &valid, &keep).err());
     }
     failures.extend(natives(node, incoming, log).err());
     join(failures)
@@ -84,11 +85,11 @@ pub fn remove(node: &Node, log: &Log, listed: &weft_store::Listed<Record>) -> Re
 }
 
 /// The configurations whose address stores belong to this request, with their networks.
-fn networks(incoming: &Incoming) -> Result<Vec<(crate::delegates::Object, String)>, Error> {
+fn networks(incoming: &Incoming) -> Result<Vec<(Element, String)>, Error> {
     let mut networks = Vec::new();
     for attachment in incoming.attachments()? {
-        for element in &attachment.chain {
-            networks.push((element.config.clone(), attachment.network.clone()));
+        for element in attachment.chain {
+            networks.push((element, attachment.network.clone()));
         }
     }
     Ok(networks)
@@ -96,7 +97,7 @@ fn networks(incoming: &Incoming) -> Result<Vec<(crate::delegates::Object, String
 
 fn leases(
     node: &Node,
-    config: &crate::delegates::Object,
+    Element { config, pointer, .. }: &Element,
     network: &str,
     valid: &BTreeSet<(&str, &str)>,
     keep: &[Owner],
@@ -105,7 +106,7 @@ fn leases(
     if !local && weft_json::get(config, "delegate").is_none() {
         return Ok(());
     }
-    let data_dir = data_dir(config, &node.settings)?;
+    let data_dir = data_dir(config, pointer, &node.settings)?;
     let boot = node.state.boot().map_err(errors::of_store)?;
     let pool = Pool::open(&data_dir, network, boot).map_err(errors::of_store)?;
     let deadline = Some(Instant::now() + LOCK_WAIT);

@@ -84,7 +84,8 @@ pub fn resolve(session: &mut Session<'_>, element: &Element, ifname: &str) -> Re
             .rewrite(&component, &config, &request)
             .map_err(|error| errors::of_call(&kind, &session.at, error))?;
         // Pointers into what a component made lead nowhere in the request's configuration.
-        session.at = format!(" (in the configuration that {kind} made) ");
+        let of = if session.at.is_empty() { String::new() } else { format!(" of {}", session.at) };
+        session.at = format!("(what {kind} made{of}) ");
         let rewritten: Value = serde_json::from_str(&text)
             .map_err(|error| Error::decode(format!("{kind} answered with a configuration that is no JSON: {error}")))?;
         let Value::Object(rewritten) = rewritten else {
@@ -116,7 +117,11 @@ pub fn plan(
         None => Addressing::Off,
     };
     if component.kind() == Kind::Ipam {
-        return Err(Error::invalid_config("/type", &kind, "a delegate; this one only gives out addresses (ipam)"));
+        return Err(Error::invalid_config(
+            &[&session.at, "/type"].concat(),
+            &kind,
+            "a delegate; this one only gives out addresses (ipam)",
+        ));
     }
     let request = session.request(&config, ifname, previous, addressing)?;
     let plan =
@@ -144,7 +149,11 @@ pub fn allocate(
         return convert::allocation(&result).map_err(|error| error.context(kind));
     };
     if component.kind() != Kind::Ipam {
-        return Err(Error::invalid_config("/ipam/type", kind, "a component that gives out addresses"));
+        return Err(Error::invalid_config(
+            &[&session.at, "/ipam/type"].concat(),
+            kind,
+            "a component that gives out addresses",
+        ));
     }
     let request = session.request(config, ifname, None, Addressing::Off)?;
     session.allocate(&component, config, network, ifname, &request)

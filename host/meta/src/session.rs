@@ -30,6 +30,7 @@ use crate::asking::Asking;
 use crate::convert;
 use crate::delegates::{Object, text};
 use crate::errors;
+use crate::files::FileError;
 use crate::incoming::Incoming;
 use crate::log::Log;
 use crate::native;
@@ -209,6 +210,7 @@ impl<'a> Session<'a> {
         let mut asking = Asking {
             component: component.name(),
             config: &config,
+            at: &self.at,
             allowed: &self.node.settings.allowed_paths,
             kernel: &mut self.kernel,
             seen: &self.seen,
@@ -280,7 +282,7 @@ impl<'a> Session<'a> {
     }
 
     fn data_dir(&self, config: &Object) -> Result<PathBuf, Error> {
-        data_dir(config, &self.node.settings)
+        data_dir(config, &self.at, &self.node.settings)
     }
 
     // --- executables ---
@@ -463,15 +465,21 @@ impl Failed {
 }
 
 /// The directory of the address stores that a configuration's `ipam` part uses, within what is allowed.
-pub(crate) fn data_dir(config: &Object, settings: &Settings) -> Result<PathBuf, Error> {
+pub(crate) fn data_dir(config: &Object, at: &str, settings: &Settings) -> Result<PathBuf, Error> {
     let named = match weft_json::get(config, "ipam") {
-        Some(Value::Object(ipam)) => text(ipam, "dataDir", "/ipam")?.filter(|path| !path.is_empty()),
+        Some(Value::Object(ipam)) => text(ipam, "dataDir", &[at, "/ipam"].concat())?.filter(|path| !path.is_empty()),
         _ => None,
     };
     let Some(named) = named else { return Ok(PathBuf::from(NETWORKS)) };
     let path = PathBuf::from(named);
     crate::files::directory(&path, &settings.allowed_paths).map_err(|error| {
-        Error::invalid_config("/ipam/dataDir", named, &format!("a directory that weft may use: {error}"))
+        let (found, allowed) = match error {
+            FileError::Outside { path, allowed } => {
+                (path, format!("a directory below {allowed} (allowedPaths in weft's settings.json)"))
+            }
+            error => (named.to_owned(), format!("a directory that weft may use: {error}")),
+        };
+        Error::invalid_config(&[at, "/ipam/dataDir"].concat(), &found, &allowed)
     })?;
     Ok(path)
 }

@@ -54,7 +54,7 @@ fn element_status(session: &mut Session<'_>, element: &Element) -> Option<Error>
     };
     match session.component(&ipam) {
         Ok(Some(_)) => {
-            let directory = data_dir(&element.config, &session.node.settings);
+            let directory = data_dir(&element.config, &element.pointer, &session.node.settings);
             directory.and_then(|directory| writable(&directory).map_err(Error::not_available)).err()
         }
         Ok(None) => session.executable(&ipam).err(),

@@ -100,8 +100,7 @@ pub fn examine(node: &Node, log: &Log, known: &Known) -> Result<Vec<String>, Err
     let netns = story.begin.as_ref().and_then(|begin| reopen(&begin.netns, begin.netns_id));
     let request = Incoming::of_journal(key, story.begin.as_ref(), netns.is_some());
     let mut session = Session::new(node, &request, log, System::new(netns), None);
-    let found = crate::check::findings(&mut session, &story)?;
-    Ok(found.into_iter().map(|(delegate, finding)| format!("{delegate}: {finding}")).collect())
+    crate::check::problems(&mut session, &story)
 }
 
 /// Takes back an attachment, as a DEL would.

@@ -149,7 +149,9 @@ fn release(session: &Session<'_>, lease: &Lease) -> Result<(), Error> {
     let boot = session.node.state.boot().map_err(errors::of_store)?;
     let pool = Pool::open(&lease.data_dir, &lease.network, boot).map_err(errors::of_store)?;
     let owner = Owner::new(&session.incoming.container_id, &lease.ifname);
-    pool.release(&owner, Some(Instant::now() + LOCK_WAIT)).map(drop).map_err(errors::of_store)
+    let deadline = Some(Instant::now() + LOCK_WAIT);
+    let Some(mut locked) = pool.lock_existing(deadline).map_err(errors::of_store)? else { return Ok(()) };
+    locked.release_ips(&owner, &lease.addresses).map(drop).map_err(errors::of_store)
 }
 
 /// One error of several: all texts, the first one's code.
