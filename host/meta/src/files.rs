@@ -79,6 +79,8 @@ pub fn directory(path: &Path, allowed: &[PathBuf]) -> Result<(), FileError> {
     let mut rest = PathBuf::new();
     let real = loop {
         match std::fs::canonicalize(existing) {
+            // Joining nothing would add a slash.
+            Ok(real) if rest.as_os_str().is_empty() => break real,
             Ok(real) => break real.join(&rest),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let (Some(name), Some(parent)) = (existing.file_name(), existing.parent()) else {

@@ -91,9 +91,13 @@ pub fn resolve(session: &mut Session<'_>, element: &Element, ifname: &str) -> Re
         let Value::Object(rewritten) = rewritten else {
             return Err(Error::decode(format!("{kind} answered with a configuration that is no JSON object")));
         };
-        kind = match delegates::text(&rewritten, "type", "")? {
+        kind = match delegates::text(&rewritten, "type", &session.at)? {
             Some(kind) if !kind.is_empty() && !kind.contains('/') => kind.to_owned(),
-            _ => return Err(Error::internal(format!("{kind} answered with a configuration without a type"))),
+            other => {
+                let found = other.map_or_else(|| "nothing".to_owned(), |other| format!("{other:?}"));
+                let pointer = [&session.at, "/type"].concat();
+                return Err(delegates::invalid(&pointer, &found, "a plugin's name without a path"));
+            }
         };
         config = rewritten;
     }
@@ -180,8 +184,9 @@ fn settle(
     }
     let allowed = Allowed { host_links: links, parents: session.default_links(plan)? };
     let identity = Identity { owner: session.owner(ifname), ifname: ifname.to_owned() };
-    let wanted = weft_executor::resolve::resolve(plan, &identity, &mut Choices::default(), &mut crate::random::next)
-        .map_err(|error| errors::of_plan(kind, error))?;
+    let wanted =
+        weft_executor::resolve::resolve(plan, &identity, &mut Choices::default(), &mut || session.random.next())
+            .map_err(|error| errors::of_plan(kind, error))?;
     confine(&wanted, &allowed).map_err(|error| errors::of_plan(kind, error))?;
     Ok(wanted)
 }

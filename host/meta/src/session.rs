@@ -34,6 +34,7 @@ use crate::files::FileError;
 use crate::incoming::Incoming;
 use crate::log::Log;
 use crate::native;
+use crate::random::Random;
 use crate::record::{Effect, Lease, Native, Record};
 use crate::settings::Settings;
 
@@ -84,6 +85,7 @@ pub struct Session<'a> {
     seen: Observed,
     looked: Scope,
     natives: usize,
+    pub(crate) random: Random,
     /// Where the configuration of the element that is being planned stands, for errors.
     pub(crate) at: String,
 }
@@ -111,6 +113,7 @@ impl<'a> Session<'a> {
             seen: Observed::default(),
             looked: Scope::default(),
             natives: 0,
+            random: Random::default(),
             at: String::new(),
         }
     }
