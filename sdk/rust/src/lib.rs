@@ -88,3 +88,8 @@ pub trait Rewriter {
     /// What the runtime is told.
     fn rewrite(request: &Request) -> Result<String, Error>;
 }
+
+/// The plugin that README.md shows compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}
