@@ -8,6 +8,9 @@ use weft_sdk::plan::PortVlan;
 use weft_sdk::requests::Addressing;
 use weft_sdk::{Error, Request};
 
+/// What the kernel takes for a pair: at least what IPv4 needs (RFC 791), at most what an IP packet can be.
+const MTU: std::ops::RangeInclusive<u32> = 68..=65535;
+
 /// The highest VLAN there is.
 const LAST_VLAN: i64 = 4094;
 /// Bytes in a link's name.
@@ -109,6 +112,10 @@ impl Config {
         let bridge = if written.bridge.is_empty() { "cni0".to_owned() } else { written.bridge };
         if bridge.len() > NAME {
             return Err(Error::invalid("/bridge", &quote(&bridge), "a link's name of up to 15 bytes"));
+        }
+        if written.mtu != 0 && !MTU.contains(&written.mtu) {
+            let allowed = "a packet size from 68 to 65535 bytes, or 0 for the kernel's choice";
+            return Err(Error::invalid("/mtu", &written.mtu.to_string(), allowed));
         }
         if !(0..=LAST_VLAN).contains(&written.vlan) {
             let allowed = "a VLAN from 1 to 4094, or 0 for none";

@@ -241,7 +241,9 @@ fn contradictions_are_refused() {
 fn values_of_the_wrong_kind_are_named() {
     let error = at_fault(add(r#", "isgateway": "yes""#, Addressing::Off));
     assert_eq!((error.pointer.as_str(), error.found.as_str()), ("/isgateway", "\"yes\""));
-    assert_eq!(at_fault(add(r#", "mtu": -5"#, Addressing::Off)).pointer, "/mtu");
+    for mtu in ["-5", "67", "65536"] {
+        assert_eq!(at_fault(add(&[", \"mtu\": ", mtu].concat(), Addressing::Off)).pointer, "/mtu");
+    }
 }
 
 fn vlans(keys: &str) -> (bool, bool, Vec<(u16, u16, bool)>) {
