@@ -2,10 +2,10 @@
 
 use serde_json::json;
 use weft_tests::lab::{
-    NATIVE, Pod, Snapshot, Verb, assert_nothing_left, assert_nothing_left_except_shared, isolated, ping,
+    NATIVE, Pod, Snapshot, Verb, assert_nothing_left, assert_nothing_left_except_shared, ip, isolated, ping,
 };
 
-use crate::support::{BRIDGE, conf, dual_stack, ports, with_result};
+use crate::support::{BRIDGE, addresses, conf, dual_stack, link, ports, result_addresses, with_result};
 
 #[test]
 fn of_what_was_never_added() {
@@ -41,20 +41,51 @@ fn again_and_again() {
 }
 
 #[test]
-fn a_second_add_is_refused_and_harmless() {
-    isolated("del::a_second_add_is_refused_and_harmless", |node| {
+fn a_second_add_is_harmless() {
+    isolated("del::a_second_add_is_harmless", |node| {
         let conf = conf(json!({"isGateway": true}));
         let pod = Pod::new("pod");
         let before = Snapshot::take(node, &[&pod]);
-        node.cni(Verb::Add, "bridge", &conf, &pod, "eth0").ok();
-        node.cni(Verb::Add, "bridge", &conf, &pod, "eth0").error();
+        let result = node.cni(Verb::Add, "bridge", &conf, &pod, "eth0").ok();
+        let second = node.cni(Verb::Add, "bridge", &conf, &pod, "eth0");
         if node.is_weft() {
-            // The first attachment lives on: the refused call touched nothing.
+            // A runtime that died before it read the result asks again.
+            assert_eq!(second.ok(), result);
             ping(pod.netns(), "10.20.0.1");
             assert_eq!(ports(node), 1);
+        } else {
+            second.error();
         }
         node.cni(Verb::Del, "bridge", &conf, &pod, "eth0").ok();
         assert_nothing_left_except_shared(&before, node, &[&pod], &[BRIDGE]);
+    });
+}
+
+#[test]
+fn a_second_add_mends_or_replaces_the_first() {
+    isolated("del::a_second_add_mends_or_replaces_the_first", |node| {
+        if !node.only_weft("a second ADD") {
+            return;
+        }
+        let first = conf(json!({"isGateway": true}));
+        let pod = Pod::new("pod");
+        let before = Snapshot::take(node, &[&pod]);
+        node.cni(Verb::Add, "bridge", &first, &pod, "eth0").ok();
+        // Broken meanwhile.
+        ip(pod.netns(), "link del eth0");
+        let result = node.cni(Verb::Add, "bridge", &first, &pod, "eth0").ok();
+        assert_eq!(addresses(pod.netns(), "eth0"), result_addresses(&result));
+        ping(pod.netns(), "10.20.0.1");
+        // Another configuration of the same network.
+        let other = conf(json!({"isGateway": true, "mtu": 1400}));
+        node.cni(Verb::Add, "bridge", &other, &pod, "eth0").ok();
+        assert_eq!(link(pod.netns(), "eth0").unwrap()["mtu"], 1400);
+        assert_eq!(ports(node), 1);
+        // One that can't be had leaves nothing of the first either.
+        let refused = conf(json!({"isGateway": true, "mtu": 1400, "vlan": 5000}));
+        node.cni(Verb::Add, "bridge", &refused, &pod, "eth0").error();
+        assert_nothing_left_except_shared(&before, node, &[&pod], &[BRIDGE]);
+        node.cni(Verb::Del, "bridge", &refused, &pod, "eth0").ok();
     });
 }
 

@@ -55,11 +55,15 @@ fn newer_versions_list_interfaces() {
     });
 }
 
+const RESOLV_CONF: &str = "/run/systemd/resolve/resolv.conf";
+
 #[test]
 fn name_servers() {
     isolated("results::name_servers", |node| {
-        std::fs::write("/run/resolv.conf", "nameserver 192.0.2.53\nsearch lab.example\n").unwrap();
-        let ipam = json!({"type": "host-local", "subnet": "10.20.0.0/24", "resolvConf": "/run/resolv.conf"});
+        // One of the places from which weft reads without being told to.
+        std::fs::create_dir_all("/run/systemd/resolve").unwrap();
+        std::fs::write(RESOLV_CONF, "nameserver 192.0.2.53\nsearch lab.example\n").unwrap();
+        let ipam = json!({"type": "host-local", "subnet": "10.20.0.0/24", "resolvConf": RESOLV_CONF});
         // Older reference plugins put their own, empty `dns` over that of the address plugin.
         if node.is_weft() {
             round_trip(node, &conf(json!({"ipam": ipam})), |_, result| {

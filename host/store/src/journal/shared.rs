@@ -60,6 +60,11 @@ impl State {
         Ok(Shared { state: self, lock: self.lock_shared(false, deadline)? })
     }
 
+    /// As [`State::share`], where there may be state already: for DEL, which makes none. `None`: there is none at all.
+    pub fn share_existing(&self, deadline: Option<Instant>) -> Result<Option<Shared<'_>>> {
+        Directory::open(&self.root)?.map(|_| self.share(deadline)).transpose()
+    }
+
     /// Has the shared objects alone: to collect those that nobody needs any more.
     pub fn exclusive(&self, deadline: Option<Instant>) -> Result<Exclusive<'_>> {
         Exclusive { state: self, _lock: self.lock_shared(true, deadline)? }.tidy()

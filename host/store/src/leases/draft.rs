@@ -117,6 +117,19 @@ impl Draft {
         Ok(self.held_files(owner)?.into_iter().map(|(_, ip)| ip).collect())
     }
 
+    /// Whether an owner has leased this address on disk. The directory isn't read.
+    pub fn holds(&self, owner: &Owner, ip: IpAddr) -> Result<bool> {
+        let name = canonical(ip).to_string();
+        let Some(dir) = &self.dir else { return Ok(false) };
+        let Some(content) = dir.read(&name, LEASE_LIMIT)? else { return Ok(false) };
+        let found = Owner::parse(&content);
+        let void = match self.void_before {
+            Some(before) => older(dir, &name, before)?,
+            None => false,
+        };
+        Ok(!void && (owner.owns(&found) || owner.may_own(&found)))
+    }
+
     /// Every lease, ordered by address.
     pub fn leases(&self) -> Result<Vec<Lease>> {
         Ok(self.files()?.into_iter().map(|(_, lease)| lease).collect())

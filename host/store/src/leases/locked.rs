@@ -65,11 +65,8 @@ impl Locked {
     pub fn release_ips(&mut self, owner: &Owner, ips: &[IpAddr]) -> Result<Vec<IpAddr>> {
         let mut files = Vec::new();
         for ip in ips.iter().copied().map(canonical) {
-            let name = ip.to_string();
-            let content = self.draft.dir().map_or(Ok(None), |dir| dir.read(&name, super::LEASE_LIMIT))?;
-            let found = content.map(|content| Owner::parse(&content));
-            if found.is_some_and(|found| owner.owns(&found) || owner.may_own(&found)) {
-                files.push((name, ip));
+            if self.draft.holds(owner, ip)? {
+                files.push((ip.to_string(), ip));
             }
         }
         self.remove(files)
