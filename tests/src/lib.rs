@@ -4,11 +4,13 @@
 //! The tests in `tests/` speak only the CNI protocol, so the same files also run against any other plugin directory:
 //! `WEFT_LAB_PLUGINS=/usr/lib/cni cargo test -p weft-tests`.
 //!
-//! Must not: touch the machine's own network, mounts or files outside the target directory, or link any of weft's crates.
+//! Must not: touch the machine's own network, mounts or files outside the target directory, or link any of weft's crates
+//! (but for the names that weft gives to its steps).
 //!
 //! | variable | meaning |
 //! |---|---|
 //! | `WEFT_DIST` | where `weft` and `weftctl` lie; without it `target/dist` of the workspace |
+//! | `WEFT_FAULTY` | a weft built with the feature `fault-points`, for tests that kill it or make it fail |
 //! | `WEFT_LAB_PLUGINS` | test the plugins of this directory instead of weft |
 //! | `WEFT_LAB_REQUIRED` | set to anything: what would be skipped fails |
 

@@ -6,6 +6,7 @@
 //!
 //! Invariant: outside, a test only starts itself and waits; inside, it runs alone in its process.
 
+mod fault;
 mod list;
 mod node;
 mod plugins;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
 
+pub use fault::{FAULT, Trial};
 pub use list::{Attachment, Failure};
 pub use node::{Call, CniError, Node, Outcome, Verb};
 pub use plugins::{NATIVE, Plugins};

@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -218,6 +219,18 @@ impl Call {
 
     /// Starts the plugin and waits for its end.
     pub fn run(&self) -> Outcome {
+        self.end(self.start())
+    }
+
+    /// Starts the plugin and kills it (SIGKILL) after a time, if it hasn't ended by then.
+    pub fn run_killed_after(&self, time: Duration) -> Outcome {
+        let mut child = self.start();
+        std::thread::sleep(time);
+        let _ = child.kill();
+        self.end(child)
+    }
+
+    fn start(&self) -> Child {
         let program = std::env::split_paths(&self.path)
             .map(|directory| directory.join(&self.plugin))
             .find(|file| file.is_file())
@@ -245,6 +258,10 @@ impl Call {
             .unwrap_or_else(|error| panic!("{}: {error}", self.plugin));
         // A plugin may refuse by its environment alone and end before it reads.
         let _ = std::io::Write::write_all(&mut child.stdin.take().expect("its standard input"), &self.conf);
+        child
+    }
+
+    fn end(&self, child: Child) -> Outcome {
         let output = child.wait_with_output().expect("the plugin's end");
         Outcome {
             what: format!("{} {} {} {}", self.verb.name(), self.plugin, self.container, self.ifname),
@@ -277,6 +294,11 @@ pub struct CniError {
 }
 
 impl Outcome {
+    /// Whether SIGKILL ended it.
+    pub fn was_killed(&self) -> bool {
+        std::os::unix::process::ExitStatusExt::signal(&self.status) == Some(9)
+    }
+
     /// Whether the plugin said so.
     pub fn succeeded(&self) -> bool {
         self.status.success()

@@ -294,24 +294,25 @@ fn sysctls(names: &[String]) -> Vec<(String, String)> {
 /// With the differences, if they stay.
 #[track_caller]
 pub fn assert_nothing_left(before: &Snapshot, node: &Node, pods: &[&Pod]) {
-    settle(|| Snapshot::diff(before, &Snapshot::take(node, pods)));
+    settle("", || Snapshot::diff(before, &Snapshot::take(node, pods)));
 }
 
 /// [`assert_nothing_left`], but for what attachments share (see [`Snapshot::ignoring_shared`]).
 #[track_caller]
 pub fn assert_nothing_left_except_shared(before: &Snapshot, node: &Node, pods: &[&Pod], bridges: &[&str]) {
     let before = before.ignoring_shared(bridges);
-    settle(|| Snapshot::diff(&before, &Snapshot::take(node, pods).ignoring_shared(bridges)));
+    settle("", || Snapshot::diff(&before, &Snapshot::take(node, pods).ignoring_shared(bridges)));
 }
 
+/// Waits until there is no difference. `about` says what was done.
 #[track_caller]
-fn settle(difference: impl Fn() -> Vec<String>) {
+pub(super) fn settle(about: &str, difference: impl Fn() -> Vec<String>) {
     let deadline = Instant::now() + SETTLING;
     loop {
         let difference = difference();
         if difference.is_empty() {
             return;
         }
-        assert!(Instant::now() < deadline, "left behind:\n  {}", difference.join("\n  "));
+        assert!(Instant::now() < deadline, "{about} left behind:\n  {}", difference.join("\n  "));
     }
 }
