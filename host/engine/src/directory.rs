@@ -203,7 +203,11 @@ impl Directory {
         };
         let metadata = file.metadata().map_err(unreadable)?;
         self.trust()?;
-        trust::file(&metadata).map_err(|why| LoadError::Permissions { path: path.clone(), why: why.to_string() })?;
+        trust::file(&metadata).map_err(|why| LoadError::Permissions {
+            path: path.clone(),
+            why: why.to_string(),
+            remedy: self.compile(),
+        })?;
         let mut text = Vec::with_capacity(usize::try_from(metadata.size()).unwrap_or(0).min(1 << 20) + 1);
         file.read_to_end(&mut text).map_err(unreadable)?;
         // The format first: what else there is depends on it.
@@ -259,7 +263,11 @@ impl Directory {
     /// Checks once a process that nobody else can write to the directories on the way to the files.
     pub fn trust(&self) -> Result<(), LoadError> {
         if self.trusted.get().is_none() {
-            let refuse = |(path, why): (PathBuf, io::Error)| LoadError::Permissions { path, why: why.to_string() };
+            let refuse = |(path, why): (PathBuf, io::Error)| {
+                // Whoever could write there could have put anything there: not for weftctl to make good.
+                let remedy = format!("chown root {0} && chmod go-w {0}", path.display());
+                LoadError::Permissions { path, why: why.to_string(), remedy }
+            };
             trust::directories(&self.indices()).map_err(refuse)?;
             // All above it has just been checked.
             trust::directory_itself(&self.compiled()).map_err(refuse)?;

@@ -72,12 +72,14 @@ pub enum LoadError {
         why: io::Error,
     },
     /// Others could have written it.
-    #[error("{} can't be trusted: {why}; it and every directory above it must belong to root and be writable by nobody else (chown root, chmod go-w)", .path.display())]
+    #[error("{} can't be trusted: {why}; it and every directory above it must belong to root and be writable by nobody else; repair it with `{remedy}`", .path.display())]
     Permissions {
         /// The file or directory that is at fault.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
+        /// A command.
+        remedy: String,
     },
     /// It can't be read.
     #[error("{}: {why}", .path.display())]
@@ -108,15 +110,21 @@ impl Engine {
         directory.trust()?;
         let file = open(&path).map_err(|why| match why.kind() {
             io::ErrorKind::NotFound => LoadError::Missing { path: path.clone(), remedy: directory.compile() },
-            _ if why.raw_os_error() == Some(libc::ELOOP) => {
-                LoadError::Permissions { path: path.clone(), why: "it is a symbolic link".into() }
-            }
+            _ if why.raw_os_error() == Some(libc::ELOOP) => LoadError::Permissions {
+                path: path.clone(),
+                why: "it is a symbolic link".into(),
+                remedy: directory.compile(),
+            },
             _ => LoadError::Unreadable { path: path.clone(), why },
         })?;
         let tampered = |why: String| LoadError::Tampered { path: path.clone(), why, remedy: directory.compile() };
         let unreadable = |why| LoadError::Unreadable { path: path.clone(), why };
         let metadata = file.metadata().map_err(unreadable)?;
-        trust::file(&metadata).map_err(|why| LoadError::Permissions { path: path.clone(), why: why.to_string() })?;
+        trust::file(&metadata).map_err(|why| LoadError::Permissions {
+            path: path.clone(),
+            why: why.to_string(),
+            remedy: directory.compile(),
+        })?;
         let stamp = Stamp::of(&metadata);
         if stamp.size != index.stamp.size {
             return Err(tampered(format!("it has {} bytes instead of {}", stamp.size, index.stamp.size)));
