@@ -504,13 +504,17 @@ fn the_log_has_a_line_a_verb_and_no_secrets() {
     with_weft("the_log_has_a_line_a_verb_and_no_secrets", |node| {
         recorder(node, "recorder");
         fs::write(format!("{HOME}/result.json"), json!({"cniVersion": "1.1.0"}).to_string()).unwrap();
+        fs::create_dir_all("/run/flannel").unwrap();
+        let subnet = "FLANNEL_NETWORK=10.5.0.0/16\nFLANNEL_SUBNET=10.5.1.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n";
+        fs::write("/run/flannel/subnet.env", subnet).unwrap();
         let secret = "hunter2-hunter2";
         let pod = Pod::new("pod");
         for level in ["panic", "error", "verbose", "debug"] {
             let log = format!("/run/lab/{level}.log");
             let mut conf = meta(json!([
                 bridge("a", "br0", "10.1.0.0/24"),
-                {"name": "b", "type": "recorder", "password": secret}]));
+                {"name": "b", "type": "recorder", "password": secret},
+                {"name": "c", "type": "flannel", "delegate": {"bridge": "br2", "password": secret}}]));
             conf["token"] = secret.into();
             conf["logFile"] = log.as_str().into();
             conf["logLevel"] = level.into();
@@ -545,6 +549,7 @@ fn the_log_has_a_line_a_verb_and_no_secrets() {
             }
             if level == "debug" {
                 assert!(text.contains("network=a ifname=eth0 delegate=bridge"), "{text}");
+                assert!(text.contains("flannel: runs bridge with 10.5.1.0/24, MTU 1450"), "{text}");
             }
             if !text.is_empty() {
                 assert!(text.contains("code=100") && text.contains("no-such-ipam"), "{text}");

@@ -28,9 +28,12 @@ impl Rewriter for Flannel {
         let ipam = object(&config, "ipam")?;
         check_routes(&ipam)?;
         let environment = environment(&config)?;
-        let rewritten = Value::Object(merge(&config, delegate, ipam, &environment)?).to_string();
-        log::write(log::Level::Debug, &rewritten);
-        Ok(rewritten)
+        let rewritten = merge(&config, delegate, ipam, &environment)?;
+        // Not the whole configuration: it may hold secrets, and a log is read by more people.
+        let kind = rewritten.get("type").and_then(Value::as_str).unwrap_or_default();
+        let subnets = environment.subnets.iter().map(IpPrefix::to_string).collect::<Vec<_>>().join(", ");
+        log::write(log::Level::Debug, &["runs ", kind, " with ", &subnets, ", MTU ", &environment.mtu].concat());
+        Ok(Value::Object(rewritten).to_string())
     }
 }
 
