@@ -197,6 +197,31 @@ lab_test!(many_at_once_make_one_table, |_lab| {
     assert_eq!(shown.matches("@guarded").count(), 1, "{shown}");
 });
 
+lab_test!(what_an_owner_has_is_found_by_his_name, |lab| {
+    lab.apply(&[
+        CreateMasqueradeTable,
+        CreateGuardTable,
+        CreateExceptions { except: Vec::new() },
+        add("10.1.2.3/32", &[], "container/eth0"),
+        add("2001:db8::5/128", &[], "container/eth0"),
+        add("10.4.0.0/15", &[], "container/eth0"),
+        add("10.1.2.4/32", &[], "other/eth0"),
+        guard("veth1", MAC, "container/eth0"),
+        guard("veth2", MAC, "other/eth0"),
+    ]);
+    let removals = lab.system.removals_of("container/eth0").unwrap();
+    assert_eq!(removals.len(), 4, "{removals:?}");
+    lab.apply(&removals);
+    assert_eq!(lab.system.removals_of("container/eth0").unwrap(), []);
+    let seen = observe(&mut lab.system, &["10.1.2.3/32", "10.1.2.4/32", "10.4.0.0/15"], &[&[]], &["veth1", "veth2"]);
+    assert_eq!(seen.masquerades.keys().collect::<Vec<_>>(), [&prefix("10.1.2.4/32")]);
+    assert_eq!(seen.guards.keys().collect::<Vec<_>>(), ["veth2"]);
+});
+
+lab_test!(owners_are_looked_for_where_there_are_no_tables, |lab| {
+    assert_eq!(lab.system.removals_of("container/eth0").unwrap(), []);
+});
+
 lab_test!(guards_are_made_seen_and_removed, |lab| {
     let first = guard("veth1", MAC, "first");
     lab.apply(&[CreateGuardTable, first.clone(), guard("veth2", MAC + 1, "other")]);

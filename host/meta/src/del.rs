@@ -4,8 +4,8 @@
 //! namespace, interface, address, journal or plugin is no error; only what is there and can't be removed is.
 //!
 //! Without a journal (made by other plugins before weft took over, or the journal's directory was cleared): the interface
-//! in the sandbox is removed and the addresses that the host-local layout has for this owner are given back; executables
-//! in the chain are called with DEL.
+//! in the sandbox is removed, with the netfilter elements that carry its name, and the addresses that the host-local layout
+//! has for this owner are given back; executables in the chain are called with DEL.
 
 use std::path::Path;
 use std::time::Instant;
@@ -37,13 +37,14 @@ pub fn del(node: &Node, incoming: &Incoming, log: &Log) -> Result<(), Error> {
         Some(journal) => {
             let entry = journal.entry();
             let mut session = Session::new(node, incoming, log, System::new(sandbox), None);
-            let readable = entry.as_ref().is_some_and(|entry| entry.problem.is_none() || entry.void);
+            let mut told = false;
             if let Some(entry) = entry {
                 let story = Story::read(entry.records);
+                told = entry.void || entry.problem.is_none() && story.result.is_some();
                 undo::story(&mut session, &story, entry.void)?;
             }
-            if !readable {
-                // Of another version, or damaged: what can't be read is found by its shape.
+            if !told {
+                // Of another version, damaged, or cut off: what it doesn't tell of is found by its shape.
                 structural(&mut session)?;
             }
             journal.remove().map_err(errors::of_store)
@@ -100,7 +101,18 @@ fn structural_attachment(session: &mut Session<'_>, attachment: &Attachment) -> 
         failures.extend(result.err());
     }
     failures.extend(remove_interface(session, &attachment.ifname).err());
+    failures.extend(remove_elements(session, &attachment.ifname).err());
     join(failures)
+}
+
+/// Removes masquerades and guards that carry this attachment's name.
+fn remove_elements(session: &mut Session<'_>, ifname: &str) -> Result<(), Error> {
+    let owner = session.owner(ifname);
+    let operations = session.kernel.removals_of(&owner).map_err(errors::of_kernel)?;
+    session.kernel.apply(&operations).map_err(|failure| {
+        let operation = operations.get(failure.index).map(Operation::to_string).unwrap_or_default();
+        errors::of_failure("", &operation, &failure)
+    })
 }
 
 /// Removes the interface, if it is of a kind that was made for a container.

@@ -91,6 +91,14 @@ pub(crate) fn mac_at(key: &[u8], port: &str) -> Option<MacAddress> {
     Some(mac.iter().fold(0, |mac, byte| mac << 8 | u64::from(*byte)))
 }
 
+/// The port and the MAC that a station's key names.
+pub(crate) fn station_at(key: &[u8]) -> Option<(String, MacAddress)> {
+    let name = key.get(..NAME)?.split(|byte| *byte == 0).next()?;
+    let port = String::from_utf8(name.to_vec()).ok()?;
+    let mac = mac_at(key, &port)?;
+    Some((port, mac))
+}
+
 /// A port's two elements.
 pub(crate) fn add(port: &str, mac: MacAddress, owner: &str) -> Vec<Request> {
     let element = |key| Element { key, jump: None, comment: owner.to_owned() };

@@ -14,6 +14,8 @@
 //! several owners may want the same or overlapping ones, which an interval map can't hold. HASH is of the list, so that
 //! attachments with the same exceptions share a chain.
 
+use std::net::IpAddr;
+
 use nix::libc;
 use sha2::{Digest as _, Sha256};
 use weft_contract::types::{IpFamily, IpPrefix};
@@ -29,8 +31,8 @@ pub(crate) const BASE: &str = "postrouting";
 pub(crate) const BASE_RULES: u32 = 3;
 /// Where networks have their rules.
 pub(crate) const NETWORKS: &str = "networks";
-const MAP_V4: Set = Set { table: TABLE, name: "masq4", key_type: 7, key_length: 4, is_map: true, id: 1 };
-const MAP_V6: Set = Set { table: TABLE, name: "masq6", key_type: 8, key_length: 16, is_map: true, id: 2 };
+pub(crate) const MAP_V4: Set = Set { table: TABLE, name: "masq4", key_type: 7, key_length: 4, is_map: true, id: 1 };
+pub(crate) const MAP_V6: Set = Set { table: TABLE, name: "masq6", key_type: 8, key_length: 16, is_map: true, id: 2 };
 const POSTROUTING: u32 = libc::NF_INET_POST_ROUTING as u32;
 const SRCNAT: i32 = 100;
 
@@ -87,7 +89,7 @@ pub(crate) fn chain_of(except: &[IpPrefix]) -> String {
 
 /// Multicast is left alone, too: routers don't forward what is masqueraded here.
 fn multicast() -> [IpPrefix; 2] {
-    let prefix = |octets: std::net::IpAddr, length| IpPrefix { address: octets.into(), length };
+    let prefix = |octets: IpAddr, length| IpPrefix { address: octets.into(), length };
     [prefix([224, 0, 0, 0].into(), 4), prefix([0xff00, 0, 0, 0, 0, 0, 0, 0].into(), 8)]
 }
 
@@ -127,6 +129,15 @@ pub(crate) fn slot(source: IpPrefix) -> Option<(Set, Vec<u8>)> {
         IpFamily::V6 => MAP_V6,
     };
     Some((map, expression::octets(source)))
+}
+
+/// The source that a map's key names.
+pub(crate) fn source_at(key: &[u8]) -> Option<IpPrefix> {
+    let address: IpAddr = match key.len() {
+        4 => <[u8; 4]>::try_from(key).ok()?.into(),
+        _ => <[u8; 16]>::try_from(key).ok()?.into(),
+    };
+    Some(IpPrefix { address: address.into(), length: if address.is_ipv4() { 32 } else { 128 } })
 }
 
 /// A source's element or rule.

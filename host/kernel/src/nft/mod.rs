@@ -9,6 +9,7 @@ mod expression;
 mod guard;
 mod masquerade;
 mod message;
+mod owned;
 
 use std::collections::BTreeMap;
 
