@@ -10,6 +10,7 @@ use std::time::Instant;
 use weft_cni::Error;
 use weft_json::Value;
 use weft_kernel::System;
+use weft_store::Problem;
 use weft_store::leases::{Owner, Pool};
 
 use crate::delegates::Element;
@@ -52,7 +53,14 @@ fn attachments(
 ) -> Result<Vec<Owner>, Error> {
     let mut keep = Vec::new();
     for listed in node.state.list::<Record>().map_err(errors::of_store)? {
-        let Some(key) = listed.entry.key.clone() else { continue };
+        let Some(key) = listed.entry.key.clone() else {
+            if listed.entry.problem == Some(Problem::Empty) {
+                // Of a request that was killed before it wrote or after it removed its log; looking clears it away,
+                // unless one that lives has it locked.
+                let _ = node.state.find_listed(&listed, Some(Instant::now()));
+            }
+            continue;
+        };
         let ours = key.network == incoming.network && key.kind == incoming.kind;
         if !ours || valid.contains(&(key.container_id.as_str(), key.ifname.as_str())) {
             let story = Story::read(listed.entry.records);
