@@ -231,12 +231,13 @@ fn is_base_chain(name: &str) -> bool {
 /// Fields of a rule that don't tell what it does.
 const RULE_KEY: &[&str] = &["family", "table", "chain", "handle", "counter", "index"];
 
-/// Files that outlive attachments: the address stores' locks, the search's memory and the boot they are of, and weft's
-/// records of shared objects.
+/// Files that outlive attachments: the address stores' locks, the search's memory, the boot they are of and what a killed
+/// process was writing (the next one clears it away), and weft's records of shared objects.
 fn is_bookkeeping(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name == "lock"
         || name == ".weft-boot"
+        || name == ".weft-tmp"
         || name.ends_with(".lock")
         || name.starts_with("last_reserved_ip")
         || path.parent() == Some(Path::new("/run/weft/shared"))
