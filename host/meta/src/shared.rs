@@ -11,7 +11,7 @@ use weft_cni::Error;
 use weft_contract::types::{LinkName, Place};
 use weft_executor::Kernel as _;
 use weft_executor::operation::{Operation, Step};
-use weft_executor::state::{Kind, Observed, Scope, forwarding_key};
+use weft_executor::state::{Observed, Scope, forwarding_key, link_of_key};
 use weft_executor::undo::{Options, Undo, restorable, undo, undo_scope};
 use weft_executor::wanted::{Wanted, WantedKind};
 use weft_kernel::System;
@@ -51,13 +51,14 @@ pub fn collect(
     }
     objects.retain(|(_, step)| among(step));
     objects.sort_by_key(|(_, step)| rank(&step.operation));
-    let bridges: BTreeSet<String> = objects.iter().filter_map(|(_, step)| bridge(&step.operation)).collect();
-    let mut busy = BTreeSet::new();
-    for name in &bridges {
-        if used.links.contains(name) || has_ports(kernel, name)? {
-            busy.insert(name.clone());
-        }
-    }
+    let links: BTreeSet<&str> = objects.iter().filter_map(|(_, step)| link(&step.operation)).collect();
+    let masters = masters(kernel)?;
+    // Bridges of others as well: what weft set on one serves whoever uses it.
+    let busy: BTreeSet<String> = links
+        .into_iter()
+        .filter(|name| used.links.contains(*name) || masters.contains(*name))
+        .map(str::to_owned)
+        .collect();
     let mut forgotten = Vec::new();
     let mut steps = Vec::new();
     for (name, step) in objects {
@@ -88,9 +89,10 @@ fn remove(kernel: &mut System, steps: &[Step]) -> Result<Vec<String>, Error> {
     Ok(removed)
 }
 
-fn has_ports(kernel: &mut System, bridge: &str) -> Result<bool, Error> {
+/// The links that have ports.
+fn masters(kernel: &mut System) -> Result<BTreeSet<String>, Error> {
     let links = kernel.links(Place::Host).map_err(errors::of_kernel)?;
-    Ok(links.iter().any(|link| link.master.as_ref().is_some_and(|master| master.name == bridge)))
+    Ok(links.into_iter().filter_map(|link| link.master).map(|master| master.name).collect())
 }
 
 fn observe(kernel: &mut System, operations: &[Operation]) -> Result<Observed, Error> {
@@ -112,10 +114,19 @@ fn rank(operation: &Operation) -> u8 {
     }
 }
 
-/// The bridge that an operation makes.
-fn bridge(operation: &Operation) -> Option<String> {
+/// The host's link that an operation makes or changes.
+fn link(operation: &Operation) -> Option<&str> {
     match operation {
-        Operation::CreateLink { at, kind: Kind::Bridge { .. }, .. } => Some(at.name.clone()),
+        Operation::CreateLink { at, .. }
+        | Operation::DeleteLink { at, .. }
+        | Operation::SetLink { at, .. }
+        | Operation::AddAddress { at, .. }
+        | Operation::RemoveAddress { at, .. }
+        | Operation::AddRoute { at, .. }
+        | Operation::RemoveRoute { at, .. }
+        | Operation::AddPortVlan { at, .. }
+        | Operation::RemovePortVlan { at, .. } => (at.place == Place::Host).then_some(at.name.as_str()),
+        Operation::WriteSysctl { place: Place::Host, key, .. } => link_of_key(key),
         _ => None,
     }
 }
@@ -163,18 +174,13 @@ impl Used {
     }
 
     fn holds(&self, operation: &Operation, busy: &BTreeSet<String>) -> bool {
-        let link = |at: &LinkName| busy.contains(&at.name) || self.links.contains(&at.name);
+        if let Some(link) = link(operation) {
+            return busy.contains(link);
+        }
         match operation {
-            Operation::CreateLink { at, .. }
-            | Operation::DeleteLink { at, .. }
-            | Operation::SetLink { at, .. }
-            | Operation::AddAddress { at, .. }
-            | Operation::RemoveAddress { at, .. }
-            | Operation::AddRoute { at, .. }
-            | Operation::RemoveRoute { at, .. }
-            | Operation::AddPortVlan { at, .. }
-            | Operation::RemovePortVlan { at, .. } => link(at),
-            Operation::CreateVeth { first, second } => link(&first.at) || link(&second.at),
+            Operation::CreateVeth { first, second } => {
+                [first, second].iter().any(|end| end.at.place == Place::Host && self.links.contains(&end.at.name))
+            }
             // Forwarding serves bridges that stay, too.
             Operation::WriteSysctl { key, .. } => self.settings.contains(key) || !busy.is_empty(),
             Operation::CreateMasqueradeTable | Operation::DeleteMasqueradeTable => self.masquerades,
@@ -182,10 +188,8 @@ impl Used {
             Operation::CreateExceptions { except } | Operation::DeleteExceptions { except } => {
                 self.exceptions.contains(except)
             }
-            Operation::AddMasquerade { .. }
-            | Operation::RemoveMasquerade { .. }
-            | Operation::AddGuard { .. }
-            | Operation::RemoveGuard { .. } => true,
+            // Not shared.
+            _ => true,
         }
     }
 }

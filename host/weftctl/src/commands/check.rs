@@ -61,6 +61,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let broken = rows.iter().filter(|row| !row.problems.is_empty()).count();
     output::result(arguments.output, &rows, |rows| {
+        if rows.is_empty() {
+            return "no attachments to check\n".to_owned();
+        }
         rows.iter().fold(String::new(), |mut text, row| {
             let verdict = if row.problems.is_empty() { "ok" } else { "DIFFERS" };
             let _ = writeln!(text, "{} {} {}: {verdict}", row.network, row.container, row.ifname);
