@@ -60,6 +60,13 @@ pub fn of_meta(config: &Object, ifname: &str) -> Result<Vec<Attachment>, Error> 
         attachments.push(attachment(config, object, &pointer)?);
     }
     name_interfaces(&mut attachments, master, ifname);
+    // Only the runtime's own name can be one of those that are counted.
+    if let Some(other) = attachments.iter().find(|attachment| !attachment.master && attachment.ifname == ifname) {
+        let at = other.chain.first().map(|element| element.pointer.as_str()).unwrap_or_default();
+        return Err(Error::environment(format!(
+            "CNI_IFNAME {ifname:?} is the name that the interface of {at} gets; choose one that isn't net and a number"
+        )));
+    }
     Ok(attachments)
 }
 
@@ -84,7 +91,13 @@ fn is_master(delegate: &Object, pointer: &str) -> Result<bool, Error> {
 }
 
 fn attachment(outer: &Object, delegate: &Object, pointer: &str) -> Result<Attachment, Error> {
-    let network = text(delegate, "name", pointer)?.or(text(outer, "name", "")?).unwrap_or_default().to_owned();
+    let network = match text(delegate, "name", pointer)?.filter(|name| !name.is_empty()) {
+        Some(name) if !weft_cni::is_name(name) => {
+            return Err(invalid(&format!("{pointer}/name"), &format!("{name:?}"), weft_cni::NAME_RULE));
+        }
+        Some(name) => name.to_owned(),
+        None => text(outer, "name", "")?.unwrap_or_default().to_owned(),
+    };
     let version = text(delegate, "cniVersion", pointer)?.or(text(outer, "cniVersion", "")?).unwrap_or_default();
     Version::parse(version).map_err(|error| error.context(pointer))?;
     let mut chain = Vec::new();
@@ -112,8 +125,10 @@ fn attachment(outer: &Object, delegate: &Object, pointer: &str) -> Result<Attach
 
 fn element(outer: &Object, plugin: &Object, network: &str, version: &str, pointer: String) -> Result<Element, Error> {
     let kind = match text(plugin, "type", &pointer)? {
-        Some(kind) if !kind.is_empty() && !kind.contains('/') => kind.to_owned(),
-        Some(kind) => return Err(invalid(&format!("{pointer}/type"), kind, "a plugin's name without a path")),
+        Some(kind) if !kind.contains('/') && !["", ".", ".."].contains(&kind) => kind.to_owned(),
+        Some(kind) => {
+            return Err(invalid(&format!("{pointer}/type"), &format!("{kind:?}"), "a plugin's name without a path"));
+        }
         None => return Err(invalid(&format!("{pointer}/type"), "nothing", "a plugin's name")),
     };
     match weft_json::get(plugin, "ipam") {
@@ -130,7 +145,7 @@ fn element(outer: &Object, plugin: &Object, network: &str, version: &str, pointe
     } else {
         weft_json::set(&mut config, "cniVersion", Value::from(version));
     }
-    if let Some(offered) = runtime_config(outer, plugin) {
+    if let Some(offered) = runtime_config(outer, plugin, &pointer)? {
         weft_json::set(&mut config, "runtimeConfig", offered);
     }
     if weft_json::get(&config, "args").is_none()
@@ -143,9 +158,21 @@ fn element(outer: &Object, plugin: &Object, network: &str, version: &str, pointe
 
 /// What a plugin gets of the runtime's `runtimeConfig`: the keys whose capability it declares, as libcni picks them,
 /// over what its configuration already holds.
-fn runtime_config(outer: &Object, plugin: &Object) -> Option<Value> {
-    let Some(Value::Object(offered)) = weft_json::get(outer, "runtimeConfig") else { return None };
-    let Some(Value::Object(capabilities)) = weft_json::get(plugin, "capabilities") else { return None };
+fn runtime_config(outer: &Object, plugin: &Object, pointer: &str) -> Result<Option<Value>, Error> {
+    let capabilities = match weft_json::get(plugin, "capabilities") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Object(capabilities)) => capabilities,
+        Some(other) => {
+            let allowed = "an object of capabilities and true or false";
+            return Err(invalid(&format!("{pointer}/capabilities"), &weft_json::render(other), allowed));
+        }
+    };
+    if let Some((name, other)) = capabilities.iter().find(|(_, enabled)| !enabled.is_boolean()) {
+        let mut pointer = format!("{pointer}/capabilities");
+        weft_json::pointer_push(&mut pointer, name);
+        return Err(invalid(&pointer, &weft_json::render(other), "true or false"));
+    }
+    let Some(Value::Object(offered)) = weft_json::get(outer, "runtimeConfig") else { return Ok(None) };
     let mut own = match weft_json::get(plugin, "runtimeConfig") {
         Some(Value::Object(own)) => own.clone(),
         _ => Object::new(),
@@ -157,7 +184,7 @@ fn runtime_config(outer: &Object, plugin: &Object) -> Option<Value> {
             own.insert(capability.clone(), value.clone());
         }
     }
-    (!own.is_empty()).then_some(Value::Object(own))
+    Ok((!own.is_empty()).then_some(Value::Object(own)))
 }
 
 fn name_interfaces(attachments: &mut Vec<Attachment>, master: Option<usize>, ifname: &str) {
@@ -231,6 +258,18 @@ mod tests {
     }
 
     #[test]
+    fn the_runtimes_name_is_nobody_elses() {
+        let two = [json!({"type": "bridge"}), json!({"type": "bridge"})];
+        let config = object(json!({"name": "n", "delegates": two}));
+        let error = of_meta(&config, "net1").unwrap_err();
+        assert_eq!(error.code, 4);
+        assert!(error.msg.contains("net1") && error.msg.contains("/delegates/1"), "{error}");
+        assert!(of_meta(&config, "net0").is_ok());
+        // Verbs about the network have no interface.
+        assert!(of_meta(&config, "").is_ok());
+    }
+
+    #[test]
     fn a_second_masterplugin_is_refused_with_its_place() {
         let config = json!({"name": "n", "delegates": [
             {"type": "bridge", "masterplugin": true}, {"type": "bridge", "masterplugin": true}]});
@@ -270,6 +309,13 @@ mod tests {
             (json!({"name": "n", "delegates": [{"type": "b", "ipam": "host-local"}]}), "/delegates/0/ipam"),
             (json!({"name": "n", "delegates": [{"type": "b", "ipam": {"type": 5}}]}), "/delegates/0/ipam/type"),
             (json!({"name": "n", "delegates": [{"type": "b", "cniVersion": "9.9"}]}), "/delegates/0"),
+            (json!({"name": "n", "delegates": [{"type": "b", "name": "../x"}]}), "/delegates/0/name"),
+            (json!({"name": "n", "delegates": [{"type": ".."}]}), "/delegates/0/type"),
+            (json!({"name": "n", "delegates": [{"type": "b", "capabilities": ["mac"]}]}), "/delegates/0/capabilities"),
+            (
+                json!({"name": "n", "delegates": [{"type": "b", "capabilities": {"a/b": 1}}]}),
+                "/delegates/0/capabilities/a~1b",
+            ),
         ] {
             let error = of_meta(&object(config), "eth0").unwrap_err();
             assert!(
