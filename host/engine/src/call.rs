@@ -16,7 +16,7 @@ use crate::gate::{Capability, GateError, interface};
 use crate::host::Host;
 use crate::limits::{Exceeded, Limits, Meter};
 use crate::link::{Ended, State};
-use crate::{Engine, caps, link};
+use crate::{Engine, caps, link, wasi};
 
 /// A component that is loaded and linked; it holds nothing of a call. Cheap to clone.
 #[derive(Clone)]
@@ -102,19 +102,23 @@ impl fmt::Display for Seconds {
 }
 
 impl Component {
-    /// Links a component to exactly these capabilities.
+    /// Links a component to exactly these capabilities and, if it imports WASI, to a closed one.
     pub(crate) fn link(
         engine: Engine,
         component: &wasmtime::component::Component,
         name: String,
         kind: Kind,
         capabilities: &[Capability],
+        wasi: bool,
     ) -> Result<Self, GateError> {
         let mismatch =
             |error: wasmtime::Error| GateError::Types { component: name.clone(), detail: format!("{error:#}") };
         let mut linker = Linker::new(&engine.wasmtime);
         for capability in capabilities {
             link::link(&mut linker, *capability).map_err(mismatch)?;
+        }
+        if wasi {
+            wasi::link(&mut linker, &engine.wasmtime, component).map_err(mismatch)?;
         }
         let pre = linker.instantiate_pre(component).map_err(mismatch)?;
         let function = component
@@ -237,6 +241,9 @@ impl Failure {
         }
         if let Some(exceeded) = error.downcast_ref::<CapExceeded>() {
             return Self::Cap(exceeded.clone());
+        }
+        if let Some(refused) = error.downcast_ref::<wasi::Refused>() {
+            return Self::Trap(refused.to_string());
         }
         match error.downcast_ref::<Trap>() {
             Some(Trap::StackOverflow) => return Self::Stack,

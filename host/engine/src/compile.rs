@@ -81,7 +81,8 @@ impl Engine {
             component: type_name.to_owned(),
             detail: format!("{error:#}"),
         })?;
-        let linked = Component::link(self.clone(), &component, type_name.to_owned(), index.kind, &capabilities);
+        let linked =
+            Component::link(self.clone(), &component, type_name.to_owned(), index.kind, &capabilities, index.wasi);
         Ok(linked.map_err(ManifestError::Gate)?)
     }
 }

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::directory::{Index, Kind};
+use crate::wasi;
 
 /// Something a component can be allowed to do, by the interface of the same name in the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -131,7 +132,7 @@ pub enum GateError {
         by: String,
     },
     /// It imports something that isn't in the contract.
-    #[error("component {component} needs {import}, which this weft does not offer{}", if *.wasi { "; build it without WASI (see the SDK of its language)" } else { "" })]
+    #[error("component {component} needs {import}, which this weft does not offer{}", if *.wasi { "; it offers WASI 0.2" } else { "" })]
     Unknown {
         /// The component's type.
         component: String,
@@ -165,7 +166,7 @@ pub fn check(index: &Index, grants: &Grants) -> Result<Vec<Capability>, GateErro
     }
     let mut wanted = Vec::with_capacity(index.imports.len());
     for import in &index.imports {
-        let Some(capability) = offered(&index.type_name, import)? else { continue };
+        let Offer::Capability(capability) = offered(&index.type_name, import)? else { continue };
         if !grants.has(capability) {
             return Err(GateError::NotGranted {
                 component: index.type_name.clone(),
@@ -180,13 +181,27 @@ pub fn check(index: &Index, grants: &Grants) -> Result<Vec<Capability>, GateErro
     Ok(wanted)
 }
 
-/// The capability that an import asks for, none for types.
-pub(crate) fn offered(component: &str, import: &str) -> Result<Option<Capability>, GateError> {
+/// What an import asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// A capability.
+    Capability(Capability),
+    /// Types.
+    Types,
+    /// Something that everybody gets because it reaches nothing: WASI, closed.
+    Nothing,
+}
+
+/// What an import asks for, if it is offered at all.
+pub(crate) fn offered(component: &str, import: &str) -> Result<Offer, GateError> {
     let unknown = || GateError::Unknown {
         component: component.to_owned(),
         import: import.to_owned(),
         wasi: import.starts_with("wasi:"),
     };
+    if wasi::is_offered(import) {
+        return Ok(Offer::Nothing);
+    }
     let (package, interface, version) = split(import).ok_or_else(unknown)?;
     if package != weft_contract::PACKAGE {
         return Err(unknown());
@@ -196,8 +211,8 @@ pub(crate) fn offered(component: &str, import: &str) -> Result<Option<Capability
         return Err(GateError::Contract { component: component.to_owned(), found });
     }
     match Capability::named(interface) {
-        Some(capability) => Ok(Some(capability)),
-        None if TYPES.contains(&interface) => Ok(None),
+        Some(capability) => Ok(Offer::Capability(capability)),
+        None if TYPES.contains(&interface) => Ok(Offer::Types),
         None => Err(unknown()),
     }
 }
@@ -264,9 +279,8 @@ mod tests {
             ("acme:net/facts@0.1.0", "component x needs acme:net/facts@0.1.0, which this weft does not offer"),
             ("facts", "component x needs facts, which this weft does not offer"),
             (
-                "wasi:cli/environment@0.2.0",
-                "component x needs wasi:cli/environment@0.2.0, which this weft does not offer; \
-                 build it without WASI (see the SDK of its language)",
+                "wasi:cli/environment@0.3.0",
+                "component x needs wasi:cli/environment@0.3.0, which this weft does not offer; it offers WASI 0.2",
             ),
             (
                 "weft:cni/facts@0.2.0",

@@ -23,6 +23,7 @@ pub mod load;
 mod manifest;
 pub mod settings;
 pub mod trust;
+mod wasi;
 
 pub use call::{CallError, Component};
 pub use clock::Clock;

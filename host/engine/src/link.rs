@@ -25,6 +25,10 @@ pub(crate) struct State {
     host: NonNull<dyn Host>,
     pub(crate) meter: Meter,
     logged: u32,
+    /// Of WASI, given out in this call.
+    handles: u32,
+    /// What was written to WASI's stdout and stderr and is no whole line yet.
+    console: [Vec<u8>; 2],
 }
 
 impl State {
@@ -36,7 +40,7 @@ impl State {
         // SAFETY: only the lifetime changes; the caller promises that the pointer isn't used beyond it.
         let host =
             unsafe { std::mem::transmute::<NonNull<dyn Host + '_>, NonNull<dyn Host + 'static>>(NonNull::from(host)) };
-        Self { host, meter, logged: 0 }
+        Self { host, meter, logged: 0, handles: 0, console: [Vec::new(), Vec::new()] }
     }
 
     fn host(&mut self) -> &mut dyn Host {
@@ -48,7 +52,13 @@ impl State {
         }
     }
 
-    fn log(&mut self, level: Level, message: &str) {
+    /// Counts a handle; false: there were that many already.
+    pub(crate) fn take_handle(&mut self, limit: u32) -> bool {
+        self.handles = self.handles.saturating_add(1);
+        self.handles <= limit
+    }
+
+    pub(crate) fn log(&mut self, level: Level, message: &str) {
         self.logged = self.logged.saturating_add(1);
         if self.logged <= LOG_LINES {
             let end = message.floor_char_boundary(LOG_LINE);
@@ -56,8 +66,29 @@ impl State {
         }
     }
 
-    /// Says how much of what the component had to say was left out.
+    /// Logs what is written to stdout, or to stderr, line by line.
+    pub(crate) fn print(&mut self, is_error: bool, bytes: &[u8]) {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let line = &mut self.console[usize::from(is_error)];
+            line.extend_from_slice(part);
+            if part.ends_with(b"\n") || line.len() > LOG_LINE {
+                self.flush(is_error);
+            }
+        }
+    }
+
+    fn flush(&mut self, is_error: bool) {
+        let line = std::mem::take(&mut self.console[usize::from(is_error)]);
+        let text = String::from_utf8_lossy(&line);
+        if !text.trim_end().is_empty() {
+            self.log(if is_error { Level::Warn } else { Level::Info }, text.trim_end());
+        }
+    }
+
+    /// Says what is left to say, and how much of what the component had to say was left out.
     pub(crate) fn finish(&mut self) {
+        self.flush(false);
+        self.flush(true);
         if self.logged > LOG_LINES {
             let message = format!("{} more messages were left out", self.logged - LOG_LINES);
             self.host().log(Level::Warn, &message);

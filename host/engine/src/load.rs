@@ -151,7 +151,7 @@ impl Engine {
                 remedy: directory.compile(),
             },
         })?;
-        Ok(Component::link(self.clone(), &component, index.type_name.clone(), index.kind, &capabilities)?)
+        Ok(Component::link(self.clone(), &component, index.type_name.clone(), index.kind, &capabilities, index.wasi)?)
     }
 }
 

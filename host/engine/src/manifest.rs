@@ -4,7 +4,7 @@ use wasmparser::component_types::{ComponentEntityType, ComponentItem};
 use wasmparser::{Encoding, Parser, Payload, Validator};
 
 use crate::directory::Kind;
-use crate::gate::{self, Capability, GateError};
+use crate::gate::{self, Capability, GateError, Offer};
 
 /// The custom section in which an SDK leaves the version of the contract, as text.
 pub const STAMP_SECTION: &str = "weft:contract";
@@ -128,8 +128,11 @@ impl Manifest {
                 wasi: import.starts_with("wasi:"),
                 import,
             };
-            let Some(capability) = gate::offered(name, &import.interface)? else {
-                return Err(unknown(import.interface.clone()));
+            let capability = match gate::offered(name, &import.interface)? {
+                Offer::Capability(capability) => capability,
+                Offer::Types => return Err(unknown(import.interface.clone())),
+                // What of it has no answer ends the call that asks.
+                Offer::Nothing => continue,
             };
             let missing = import.functions.iter().find(|function| !capability.functions().contains(&function.as_str()));
             if let Some(function) = missing {

@@ -1,5 +1,7 @@
 //! What a component may do during a call, and what becomes of one that does more.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests and their helpers")]
+
 mod support;
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! What is loaded from a component directory, and what is refused.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests and their helpers")]
+
 mod support;
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
