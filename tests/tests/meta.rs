@@ -143,6 +143,36 @@ fn two_flannels_as_shipped() {
         call(Verb::Del, two).ok();
         assert_nothing_left_except_shared(&before, node, &[one, two], &["kbr0", "kbr1"]);
         call(Verb::Del, two).ok();
+        // ADD again needs them, says so, and changes nothing.
+        let error = call(Verb::Add, one).error();
+        assert_eq!(error.code, 103);
+        assert!(error.message.contains("/delegates/1/subnetFile: no such file: /run/flannel/subnet.env"), "{error:?}");
+        assert_nothing_left_except_shared(&before, node, &[one, two], &["kbr0", "kbr1"]);
+    });
+}
+
+#[test]
+fn two_flannels_end_without_flannel_and_without_wefts_memory() {
+    with_weft("two_flannels_end_without_flannel_and_without_wefts_memory", |node| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../conf/two-flannels");
+        fs::create_dir_all("/run/flannel").unwrap();
+        for name in ["subnet.env", "subnet2.env"] {
+            fs::copy(folder.join(name), Path::new("/run/flannel").join(name)).unwrap();
+        }
+        let conf = fs::read(folder.join("10-two-flannels.conf")).unwrap();
+        let call = |verb, pod: &Pod| node.call(verb, "multus", &Value::Null).stdin(&conf).pod(pod).run();
+        let pods = [Pod::new("one"), Pod::new("two")];
+        let [one, two] = &pods;
+        let before = Snapshot::take(node, &[one, two]);
+        call(Verb::Add, one).ok();
+        call(Verb::Add, two).ok();
+        fs::remove_dir_all("/run/flannel").unwrap();
+        fs::remove_dir_all("/run/weft").unwrap();
+        call(Verb::Del, one).ok();
+        ping(two.netns(), "172.96.0.1");
+        ping(two.netns(), "172.112.88.1");
+        call(Verb::Del, two).ok();
+        assert_nothing_left_except_shared(&before, node, &[one, two], &["kbr0", "kbr1"]);
     });
 }
 
