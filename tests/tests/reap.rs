@@ -3,6 +3,8 @@
 //!
 //! Needs a weft with fault points (`WEFT_FAULTY`, set by `cargo xtask test`).
 
+#![allow(clippy::unwrap_used, reason = "tests and their helpers")]
+
 use serde_json::json;
 use weft_tests::lab::{self, Node, Pod, Snapshot, Verb};
 

@@ -5,7 +5,8 @@
 //!
 //! Without a journal (made by other plugins before weft took over, or the journal's directory was cleared): the interface
 //! in the sandbox is removed, with the netfilter elements that carry its name, and the addresses that the host-local layout
-//! has for this owner are given back; executables in the chain are called with DEL.
+//! has for this owner are given back; executables in the chain are called with DEL, and so are the originals of those
+//! that weft replaced, which may have made the attachment and know what else they made (iptables rules).
 
 use std::path::Path;
 use std::time::Instant;
@@ -19,10 +20,10 @@ use weft_json::Value;
 use weft_kernel::{Netns, System};
 use weft_store::leases::{Owner, Pool};
 
-use crate::delegates::Attachment;
+use crate::delegates::{Attachment, Element};
 use crate::errors;
 use crate::incoming::Incoming;
-use crate::log::Log;
+use crate::log::{Level, Log};
 use crate::planner::{self, Part};
 use crate::record::{Native, Record, Story};
 use crate::session::{LOCK_WAIT, Node, Session, data_dir};
@@ -83,6 +84,7 @@ fn structural(session: &mut Session<'_>) -> Result<(), Error> {
 fn structural_attachment(session: &mut Session<'_>, attachment: &Attachment) -> Result<(), Error> {
     let mut failures = Vec::new();
     for element in attachment.chain.iter().rev() {
+        call_original(session, element, &attachment.ifname);
         let result = match planner::resolve(session, element, &attachment.ifname) {
             Ok(Part::Native(program)) => {
                 let native = Native {
@@ -103,6 +105,20 @@ fn structural_attachment(session: &mut Session<'_>, attachment: &Attachment) -> 
     failures.extend(remove_interface(session, &attachment.ifname).err());
     failures.extend(remove_elements(session, &attachment.ifname).err());
     join(failures)
+}
+
+/// Calls the executable whose place weft took, if it was kept and there is a namespace for it to look into. What it
+/// can't do is no reason to stop: the essentials don't depend on it.
+fn call_original(session: &Session<'_>, element: &Element, ifname: &str) {
+    let program = session.node.directory.path().join("originals").join(&element.kind);
+    if !session.node.settings.native_plugins || session.kernel.sandbox().is_none() || !program.is_file() {
+        return;
+    }
+    let config = Value::Object(element.config.clone());
+    let native = Native { position: 0, program, config, ifname: ifname.to_owned() };
+    if let Err(error) = session.run_native("DEL", &native, None, &session.incoming.netns) {
+        session.log.write(Level::Error, format_args!("the replaced plugin could not clear up: {error}"));
+    }
 }
 
 /// Removes masquerades and guards that carry this attachment's name.

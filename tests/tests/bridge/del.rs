@@ -1,8 +1,11 @@
 //! DEL: as often as a runtime likes, with or without a namespace, and nothing stays.
 
+use std::path::Path;
+
 use serde_json::json;
 use weft_tests::lab::{
-    NATIVE, Pod, Snapshot, Verb, assert_nothing_left, assert_nothing_left_except_shared, ip, isolated, ping,
+    HOME, NATIVE, Plugins, Pod, Snapshot, Verb, assert_nothing_left, assert_nothing_left_except_shared, ip, isolated,
+    nft_json, ping,
 };
 
 use crate::support::{BRIDGE, addresses, conf, dual_stack, link, ports, result_addresses, with_result};
@@ -177,5 +180,25 @@ fn of_what_the_reference_plugins_made() {
             call.run().ok();
             assert_nothing_left_except_shared(&before, node, &[], &[BRIDGE]);
         }
+    });
+}
+
+#[test]
+fn of_what_a_replaced_plugin_masqueraded() {
+    isolated("del::of_what_a_replaced_plugin_masqueraded", |node| {
+        if !node.only_weft("an upgrade from the reference plugins") {
+            return;
+        }
+        // A plugin directory in use, where weft then takes the places of the reference plugins.
+        let bin = Path::new(HOME).join("upgraded");
+        Plugins::Native(NATIVE.into()).install(&bin);
+        let conf = conf(json!({"isGateway": true, "ipMasq": true}));
+        let pod = Pod::new("pod");
+        let before = Snapshot::take(node, &[&pod]);
+        let result = node.call(Verb::Add, "bridge", &conf).pod(&pod).path(&bin).run().ok();
+        assert!(!nft_json(node.netns()).is_empty(), "masquerading by iptables");
+        node.plugins().install(&bin);
+        node.call(Verb::Del, "bridge", &with_result(&conf, &result)).pod(&pod).path(&bin).run().ok();
+        assert_nothing_left_except_shared(&before, node, &[&pod], &[BRIDGE]);
     });
 }
