@@ -21,7 +21,7 @@ use crate::errors;
 use crate::incoming::Incoming;
 use crate::log::{Level, Log};
 use crate::planner::{self, Part, Planned};
-use crate::record::{Begin, Record, Story};
+use crate::record::{Begin, Effect, Record, Story};
 use crate::session::{LOCK_WAIT, Node, Session};
 use crate::shared;
 use crate::undo;
@@ -109,17 +109,20 @@ fn fresh(
         args: incoming.args_text.clone(),
         path: incoming.path_text.clone(),
     }))?;
-    match attach(&mut session, attachments, Some(&shared)) {
-        Ok(result) => {
-            let value = result.to_json(incoming.version)?;
-            session.record(Record::Commit { result: value.clone() })?;
-            Ok(value)
-        }
+    match attach(&mut session, attachments, Some(&shared)).and_then(|result| commit(&mut session, &result)) {
+        Ok(value) => Ok(value),
         Err(error) => {
             undo::failed_add(session, shared)?;
             Err(error)
         }
     }
+}
+
+/// Remembers that the attachment stands, with the result in the request's version.
+fn commit(session: &mut Session<'_>, result: &CniResult) -> Result<Value, Error> {
+    let value = result.to_json(session.incoming.version)?;
+    session.record(Record::Commit { result: value.clone() })?;
+    Ok(value)
 }
 
 /// What a dry run finds: the plans and operations of every component, and the executables that would run.
@@ -300,8 +303,12 @@ fn flush(
         session.record(Record::Wanted(Box::new(planned.plan.clone())))?;
         wanted.insert(index, planned.plan);
     }
-    if let Some(shared) = shared {
-        shared::remember(shared, &steps)?;
+    if let Some(shared) = shared
+        && let Err(error) = shared::remember(shared, &steps)
+    {
+        // Some of them are remembered: the undo, for which it makes no difference that none was made, forgets them.
+        session.effects.push(Effect::Steps(steps));
+        return Err(error);
     }
     match session.carry_out(steps, &delegates) {
         Ok(()) => Ok(()),
@@ -319,7 +326,7 @@ fn flush(
 fn again(session: &mut Session<'_>, plan: &crate::record::Plan) -> Result<(), Error> {
     let Session { kernel, journal, effects, .. } = session;
     let result = reach(kernel, &plan.wanted, &mut |steps: &[Step]| {
-        effects.push(crate::record::Effect::Steps(steps.to_vec()));
+        effects.push(Effect::Steps(steps.to_vec()));
         match journal {
             Some(journal) => journal.append(&Record::Steps { steps: steps.to_vec() }).map_err(errors::of_store),
             None => Ok(()),

@@ -123,8 +123,12 @@ impl<'a> Shared<'a> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let new = format!("{UNFINISHED}{}-{number}", std::process::id());
-        objects.write("shared-write", &new, &text)?;
-        objects.rename("shared-rename", &new, &name)?;
+        let written = objects.write("shared-write", &new, &text);
+        if let Err(error) = written.and_then(|_| objects.rename("shared-rename", &new, &name)) {
+            // The error that counts is the first one; what can't be removed now, `tidy` will.
+            let _ = objects.unlink("shared-unlink", &new);
+            return Err(error);
+        }
         Ok(true)
     }
 
