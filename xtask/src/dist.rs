@@ -21,10 +21,29 @@ pub(crate) struct Options {
 }
 
 /// The programs: package, cargo profile.
-const PROGRAMS: &[(&str, &str)] = &[("weft", "dist"), ("weftctl", "tool")];
+const PROGRAMS: &[(&str, &str)] = &[("weft", "lean"), ("weftctl", "tool")];
 
 pub(crate) fn run_for_tests(workspace: &Workspace) -> Result<PathBuf> {
     build(workspace, &Options::default())
+}
+
+/// A weft that tests can kill at any step or make fail there, kept apart from the one that cargo builds without.
+/// In the profile and for the target of the other tests, so that all it depends on is built once.
+pub(crate) fn faulty_for_tests(workspace: &Workspace) -> Result<PathBuf> {
+    call(&mut workspace.cargo([
+        "build",
+        "--locked",
+        "--package",
+        "weft",
+        "--bin",
+        "weft",
+        "--features",
+        "fault-points",
+    ]))?;
+    let built = workspace.target.join("debug/weft");
+    let folder = workspace.target.join("faulty");
+    std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    place(&built, &folder, "weft", 0o755).map(|name| folder.join(name))
 }
 
 /// `cargo xtask dist`.

@@ -60,7 +60,9 @@ pub(crate) use common as engine;
 #[cfg(feature = "compiler")]
 pub(crate) fn engine() -> wasmtime::Result<Config> {
     let mut config = common()?;
-    config.target(&format!("{}-unknown-linux-gnu", std::env::consts::ARCH))?;
+    // The C library makes no difference to the code, but an engine loads only for the very target it was given.
+    let library = if cfg!(target_env = "musl") { "musl" } else { "gnu" };
+    config.target(&format!("{}-unknown-linux-{library}", std::env::consts::ARCH))?;
     config.cranelift_opt_level(wasmtime::OptLevel::Speed);
     Ok(config)
 }

@@ -76,7 +76,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
 fn prepare(workspace: &Workspace) -> Result<PathBuf> {
     setup::ensure(Need::Bench)?;
     let native = toolchain::native(None)?;
-    let mut build = workspace.cargo(["build", "--locked", "--quiet", "--package", "weft-floor", "--profile", "dist"]);
+    let mut build = workspace.cargo(["build", "--locked", "--quiet", "--package", "weft-floor", "--profile", "lean"]);
     native.apply(&mut build);
     call(&mut build)?;
     let scratch = workspace.target.join("bench");
@@ -86,7 +86,7 @@ fn prepare(workspace: &Workspace) -> Result<PathBuf> {
     let programs = scratch.join("floor");
     std::fs::create_dir_all(&programs).with_context(|| format!("create {}", programs.display()))?;
     for program in ["weft-floor", "weft-hello", "weft-maxrss"] {
-        std::fs::copy(workspace.target.join(native.triple()).join("dist").join(program), programs.join(program))
+        std::fs::copy(workspace.target.join(native.triple()).join("lean").join(program), programs.join(program))
             .with_context(|| format!("copy {program}"))?;
     }
     if workspace.dist().join("weftctl").exists() {
