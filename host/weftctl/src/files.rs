@@ -32,7 +32,7 @@ pub(crate) fn place(path: &Path, contents: &[u8], mode: u32) -> Result<Placed> {
                 && metadata.len() == contents.len() as u64
                 && fs::read(path).is_ok_and(|there| there == contents) =>
         {
-            return Ok(Placed::Unchanged);
+            Ok(Placed::Unchanged)
         }
         Ok(metadata) if metadata.is_dir() => Err(io::Error::from(ErrorKind::IsADirectory)).with_context(writing)?,
         Ok(_) => directory::replace(path, contents, mode).with_context(writing).map(|()| Placed::Replaced),

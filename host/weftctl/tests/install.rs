@@ -1,5 +1,7 @@
 //! install, compile, inspect and uninstall on a directory of executables, as a user runs them.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests and their helpers")]
+
 #[path = "../../engine/tests/support/mod.rs"]
 mod support;
 
