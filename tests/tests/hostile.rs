@@ -336,3 +336,32 @@ fn a_file_system_that_runs_nothing_is_named() {
         node.cni(Verb::Add, "multus", &conf("empty", json!({})), &pod, "eth0").ok();
     });
 }
+
+#[test]
+fn settings_that_cannot_be_read_are_named_with_their_place() {
+    isolated("settings_that_cannot_be_read_are_named_with_their_place", |node| {
+        if !node.only_weft("its settings") {
+            return;
+        }
+        let pod = Pod::new("pod");
+        let before = Snapshot::take(node, &[&pod]);
+        let path = node.bin().join(".weft/settings.json");
+        let lo = json!({"cniVersion": "1.0.0", "name": "n", "type": "loopback"});
+        for (text, words) in [
+            ("{\n  \"nativePlugins\": no\n}", "line 2 column"),
+            ("{\"deadlineMilliseconds\": \"long\"}", "/deadlineMilliseconds"),
+            ("{\"allowedPaths\": \"/run\"}", "/allowedPaths"),
+            ("{\"nativePlugin\": false}", "/nativePlugin"),
+            ("[]", "an object"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let outcome = node.cni(Verb::Add, "loopback", &lo, &pod, "lo");
+            assert!(!outcome.succeeded(), "{text} was taken");
+            let error = outcome.error();
+            let named = error.message.contains(path.to_str().unwrap());
+            assert!(named && error.message.contains(words), "{text}: {error:?}");
+            assert!(!error.message.contains("network configuration"), "{text}: {error:?}");
+            assert_nothing_left_except_shared(&before, node, &[&pod], &[]);
+        }
+    });
+}

@@ -17,6 +17,10 @@ use weft_cni::Error;
 /// The file's name in `.weft/`.
 pub const FILE: &str = "settings.json";
 
+/// The keys there are.
+const KEYS: [&str; 5] =
+    ["allowedPaths", "stateDirectory", "deadlineMilliseconds", "nativePlugins", "nativeDeadlineSeconds"];
+
 /// See the module.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
@@ -58,14 +62,51 @@ impl Settings {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(Error::io(format!("reading {}: {error}", path.display()))),
         };
-        weft_json::from_str(&text).map_err(|error| {
-            let error = Error::from(error);
-            Error { msg: format!("{}: {}", path.display(), error.msg), ..error }
+        parse(&text).map_err(|error| {
+            // The code is that of a network configuration with the same mistake, the text isn't.
+            let code = Error::from(error.clone()).code;
+            Error::new(code, format!("weft's settings {}: {error}", path.display()))
         })
     }
 
     /// The deadline of one call of a component.
     pub fn deadline(&self) -> Duration {
         Duration::from_millis(self.deadline_milliseconds)
+    }
+}
+
+fn parse(text: &str) -> Result<Settings, weft_json::Error> {
+    let value = weft_json::parse(text)?;
+    let settings = weft_json::from_value(&value)?;
+    // A misspelt key would silently leave a door open that was meant to be shut.
+    let keys = value.as_object().into_iter().flat_map(|object| object.keys());
+    match keys.into_iter().find(|key| !KEYS.iter().any(|known| known.eq_ignore_ascii_case(key))) {
+        Some(unknown) => {
+            let mut pointer = String::new();
+            weft_json::pointer_push(&mut pointer, unknown);
+            Err(weft_json::Error::new(&pointer, "a key that means nothing", &format!("the keys {}", KEYS.join(", "))))
+        }
+        None => Ok(settings),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_counts_and_no_other() {
+        let all = r#"{"allowedPaths": ["/a"], "stateDirectory": "/b", "deadlineMilliseconds": 1, "NativePlugins": false,
+            "nativeDeadlineSeconds": 2}"#;
+        let expected = Settings {
+            allowed_paths: vec!["/a".into()],
+            state_directory: "/b".into(),
+            deadline_milliseconds: 1,
+            native_plugins: false,
+            native_deadline_seconds: 2,
+        };
+        assert_eq!(parse(all), Ok(expected));
+        assert_eq!(parse("{}"), Ok(Settings::default()));
+        assert_eq!(parse(r#"{"nativePlugin": false}"#).unwrap_err().pointer, "/nativePlugin");
     }
 }
