@@ -27,25 +27,6 @@ pub(crate) fn run_for_tests(workspace: &Workspace) -> Result<PathBuf> {
     build(workspace, &Options::default())
 }
 
-/// A weft that tests can kill at any step or make fail there, kept apart from the one that cargo builds without.
-/// In the profile and for the target of the other tests, so that all it depends on is built once.
-pub(crate) fn faulty_for_tests(workspace: &Workspace) -> Result<PathBuf> {
-    call(&mut workspace.cargo([
-        "build",
-        "--locked",
-        "--package",
-        "weft",
-        "--bin",
-        "weft",
-        "--features",
-        "fault-points",
-    ]))?;
-    let built = workspace.target.join("debug/weft");
-    let folder = workspace.target.join("faulty");
-    std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-    place(&built, &folder, "weft", 0o755).map(|name| folder.join(name))
-}
-
 /// `cargo xtask dist`.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let folder = build(workspace, options)?;
@@ -99,7 +80,7 @@ fn build_program(workspace: &Workspace, native: &NativeToolchain, program: &str,
     call(&mut command)
 }
 
-fn place(from: &Path, folder: &Path, name: &str, mode: u32) -> Result<String> {
+pub(crate) fn place(from: &Path, folder: &Path, name: &str, mode: u32) -> Result<String> {
     use std::os::unix::fs::PermissionsExt as _;
     let content = std::fs::read(from).with_context(|| format!("read {}", from.display()))?;
     let to = folder.join(name);

@@ -7,11 +7,12 @@
 //! of all it builds at once, so Cranelift would be on for all.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::run::{Steps, Workspace, shown};
+use crate::run::{Steps, Workspace, call, shown};
 use crate::setup::{self, Need};
 use crate::tally::{Reader, Tally};
 use crate::{dist, toolchain};
@@ -35,14 +36,13 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     let mut tally = Tally::default();
     steps.step("setup", || setup::ensure(Need::Test))?;
     let folder = steps.step("dist", || dist::run_for_tests(workspace))?;
+    let faulty = steps.step("weft with fault points", || faulty(workspace))?;
     let environment = |command: &mut Command| {
-        command.env("WEFT_DIST", &folder).env("WEFT_COMPONENTS", workspace.components());
+        command.env("WEFT_DIST", &folder).env("WEFT_COMPONENTS", workspace.components()).env("WEFT_FAULTY", &faulty);
     };
     tally += steps.step("crates", || {
-        let mut command = workspace.cargo(["test", "--locked", "--no-fail-fast", "--workspace"]);
-        for other in COMPILING.iter().chain([&END_TO_END]) {
-            command.args(["--exclude", other]);
-        }
+        let mut command = workspace.cargo(["test", "--locked", "--no-fail-fast"]);
+        select_others(&mut command);
         environment(&mut command);
         cargo_test(&mut command, filter)
     })?;
@@ -63,6 +63,26 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     steps.print();
     println!("{tally}");
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Everything but what compiles components and what needs weftctl.
+fn select_others(command: &mut Command) {
+    command.arg("--workspace");
+    for other in COMPILING.iter().chain([&END_TO_END]) {
+        command.args(["--exclude", other]);
+    }
+}
+
+/// A weft that tests can kill at any step or make fail there, apart from the one that cargo builds for other tests.
+/// Selected like those, so that all it depends on has the same features and is built once.
+fn faulty(workspace: &Workspace) -> Result<PathBuf> {
+    let mut command = workspace.cargo(["build", "--locked", "--bin", "weft", "--features", "weft/fault-points"]);
+    select_others(&mut command);
+    call(&mut command)?;
+    let folder = workspace.target.join("faulty");
+    std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    let name = dist::place(&workspace.target.join("debug/weft"), &folder, "weft", 0o755)?;
+    Ok(folder.join(name))
 }
 
 /// Runs a `cargo test`, its output passed on as it comes.
