@@ -121,7 +121,7 @@ fn inside(workspace: &Workspace, folder: &Path) -> Result<()> {
     cni("DEL", &pods[0], CONF)?;
     cni("DEL", &pods[1], CONF_CHECK)?;
     show(Command::new(&weftctl).args(["list", "--cni-bin-dir", BIN]))?;
-    show(Command::new("find").args(["/run/weft", "/var/lib/cni", "-type", "f", "-name", "[0-9]*"]))?;
+    show(Command::new("find").args(["/run/weft/attachments", "/var/lib/cni", "-type", "f", "-name", "[0-9]*"]))?;
     println!("links of the node (the bridges are shared and stay):");
     show(Command::new("ip").args(["-brief", "link"]))?;
 
