@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 use super::call::{Call, with_result};
 use super::lab;
 
+/// Where addresses are kept: within what weft allows a configuration to name, on the bench's own file system.
+const LEASES: &str = "/var/lib/cni/bench";
+
 pub(super) const WEFT: &str = "weft";
 pub(super) const GO: &str = "go";
 pub(super) const FLOOR: &str = "floor";
@@ -47,7 +50,7 @@ impl Competitor {
             "cniVersion": "1.0.0", "name": format!("bench-{name}"), "type": "bridge", "bridge": format!("bench-{name}"),
             "isGateway": true,
             "ipam": {
-                "type": "host-local", "dataDir": scratch.join("leases"), "subnet": subnet,
+                "type": "host-local", "dataDir": LEASES, "subnet": subnet,
                 "routes": [{"dst": "0.0.0.0/0"}],
             },
         });
@@ -104,7 +107,7 @@ impl Competitor {
         if !lab::is_configured(netns, address)? {
             bail!("{}: eth0 has not the address {address} and a default route after ADD", self.name);
         }
-        let lease = self.scratch.join("leases").join(format!("bench-{}", self.name));
+        let lease = Path::new(LEASES).join(format!("bench-{}", self.name));
         let lease = lease.join(address.split('/').next().unwrap_or_default());
         if !lease.exists() {
             bail!("{}: no lease {} after ADD", self.name, lease.display());
