@@ -11,6 +11,7 @@ use weft_contract::requests::{Allocation, Request};
 use weft_contract::types;
 
 pub use crate::caps::CapExceeded;
+use crate::clock::Clock;
 use crate::directory::Kind;
 use crate::gate::{Capability, GateError, interface};
 use crate::host::Host;
@@ -179,8 +180,8 @@ impl Component {
         if self.kind != asked {
             return Err(self.failed(Failure::Kind { is: self.kind, asked }));
         }
-        // SAFETY: the state goes into the store below, which is dropped before this function returns, and `host` isn't
-        // used here in between.
+        // SAFETY: the state goes into the store below, which is dropped or forgotten before this function returns, and
+        // `host` isn't used here in between.
         #[allow(unsafe_code, reason = "a store's data must be 'static, a host is borrowed for one call")]
         let state = unsafe { State::new(host, Meter::new(limits.memory)) };
         let mut store = Store::new(&self.engine.wasmtime, state);
@@ -200,6 +201,10 @@ impl Component {
         let answer = self.run::<P, R>(&mut store, request);
         drop(armed);
         store.data_mut().finish();
+        if self.engine.clock == Clock::Signal {
+            // A process that is about to end has its memory taken back all at once.
+            std::mem::forget(store);
+        }
         match answer {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {

@@ -161,6 +161,13 @@ mod tests {
 
     #[test]
     fn only_network_namespaces_open() {
+        // Set by `cargo xtask lint aarch64`.
+        if std::env::var_os("WEFT_EMULATED").is_some() {
+            println!(
+                "SKIP: only_network_namespaces_open: qemu-user does not translate the ioctl that tells their type"
+            );
+            return;
+        }
         let own = Netns::open(Path::new("/proc/self/ns/net")).unwrap().unwrap();
         assert!(own.same_as(&Netns::current().unwrap()));
         assert!(Netns::open(Path::new("/proc/self/ns/none")).unwrap().is_none());

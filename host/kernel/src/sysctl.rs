@@ -23,16 +23,14 @@ pub(crate) fn read(key: &str) -> Result<Option<String>, KernelError> {
     }
 }
 
-/// Writes a value where it isn't there already, which also works where `/proc/sys` is read-only and right.
+/// Writes a value. One that can't be written but is there already is as good, as where `/proc/sys` is read-only and right.
 /// Lenient: a key that is missing or refuses is passed over.
 pub(crate) fn write(key: &str, value: &str, lenient: bool) -> Result<(), KernelError> {
     let path = path(key)?;
-    if contents(&path).is_ok_and(|now| same_value(&now, value)) {
-        return Ok(());
-    }
     match File::options().write(true).open(&path).and_then(|mut file| file.write_all(value.as_bytes())) {
         Ok(()) => Ok(()),
         Err(error) if lenient && is_refused(&error) => Ok(()),
+        Err(_) if contents(&path).is_ok_and(|now| same_value(&now, value)) => Ok(()),
         Err(error) => Err(failed("write", key, &error)),
     }
 }

@@ -110,11 +110,15 @@ fn fresh(
         path: incoming.path_text.clone(),
     }))?;
     match attach(&mut session, attachments, Some(&shared)).and_then(|result| commit(&mut session, &result)) {
-        Ok(value) => Ok(value),
-        Err(error) => {
-            undo::failed_add(session, shared)?;
-            Err(error)
+        Ok(value) => {
+            session.finish();
+            Ok(value)
         }
+        // Why it failed comes first; what could not be taken back stays in the journal for DEL.
+        Err(error) => match undo::failed_add(session, shared) {
+            Ok(()) => Err(error),
+            Err(second) => Err(error.with_details(format!("and taking it back failed: {second}"))),
+        },
     }
 }
 

@@ -118,6 +118,14 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Ends the session. A process that is about to end leaves taking apart what it has to the kernel, which does it all
+    /// at once; locks go with it.
+    pub(crate) fn finish(self) {
+        if self.node.clock == Clock::Signal {
+            std::mem::forget(self);
+        }
+    }
+
     /// Whether nothing may be changed.
     pub fn is_dry(&self) -> bool {
         self.journal.is_none()

@@ -3,6 +3,7 @@
 mod commands;
 mod files;
 mod installation;
+mod node;
 mod output;
 
 use std::process::ExitCode;

@@ -1,6 +1,8 @@
 //! aarch64: everything compiles for it, and what has a wire format or does arithmetic gives the same answers there,
 //! under qemu. musl with rust-lld, so no cross compiler is needed.
 
+use std::process::{Command, Stdio};
+
 use anyhow::{Context, Result, bail};
 
 use crate::guests;
@@ -11,7 +13,7 @@ use crate::toolchain;
 
 const TARGET: &str = "aarch64-unknown-linux-musl";
 
-/// Run there: everything that is pure, and of the kernel's codec what needs no kernel (qemu translates little netlink).
+/// Tests run there: everything that is pure, and of the kernel's codec what needs no kernel (qemu translates little netlink).
 const TESTED: &[(&str, &[&str])] =
     &[("--tests", &["weft-json", "weft-cni", "weft-contract", "weft-executor"]), ("--lib", &["weft-kernel"])];
 
@@ -31,13 +33,17 @@ pub(super) fn check(workspace: &Workspace) -> Result<()> {
     call(&mut check)?;
     let qemu = ["qemu-aarch64-static", "qemu-aarch64"].into_iter().find_map(which);
     let qemu = qemu.context("qemu-aarch64-static is not installed: `apt-get install qemu-user-static`")?;
+    // What users run is linked, too, and started.
+    call(&mut workspace.cargo(["build", "--locked", "--package", "weft", "--target", TARGET]))?;
+    let weft = workspace.target.join(TARGET).join("debug/weft");
+    call(Command::new(&qemu).arg(weft).env("CNI_COMMAND", "VERSION").stdin(Stdio::null()))?;
     let mut tally = Tally::default();
     for (which, packages) in TESTED {
         let mut command = workspace.cargo(["test", "--locked", "--no-fail-fast", "--target", TARGET, which]);
         for package in *packages {
             command.args(["--package", package]);
         }
-        command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUNNER", &qemu);
+        command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUNNER", &qemu).env("WEFT_EMULATED", "1");
         tally += cargo_test(&mut command, None)?;
     }
     println!("aarch64: {tally}");

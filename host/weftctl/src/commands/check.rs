@@ -1,15 +1,12 @@
 //! `weftctl check`: whether attachments still are as they were made, whatever their configuration's version.
 
-use std::fmt::Write as _;
-use std::path::PathBuf;
-
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use serde::Serialize;
-use weft_engine::{Clock, Directory};
+use std::fmt::Write as _;
 use weft_meta::log::Log;
-use weft_meta::{Node, survey};
+use weft_meta::survey;
 
-use crate::output::{self, Format};
+use crate::{node, output};
 
 /// Compare attachments with what their ADD made; exit 1 if something differs.
 #[derive(clap::Args)]
@@ -20,12 +17,8 @@ pub(crate) struct Arguments {
     /// Only attachments to this network.
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
-    /// The directory weft is installed in.
-    #[arg(long, value_name = "DIR", default_value = "/opt/cni/bin")]
-    cni_bin_dir: PathBuf,
-    /// How to print it.
-    #[arg(long, value_enum, default_value = "text")]
-    output: Format,
+    #[command(flatten)]
+    node: node::Arguments,
 }
 
 #[derive(Serialize)]
@@ -37,9 +30,7 @@ struct Row {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let directory = Directory::in_bin_dir(&arguments.cni_bin_dir)
-        .with_context(|| format!("--cni-bin-dir {}", arguments.cni_bin_dir.display()))?;
-    let node = Node::at(directory, Clock::Thread)?;
+    let node = arguments.node.open()?;
     let mut rows = Vec::new();
     for known in survey::known(&node)? {
         let key = known.key.clone();
@@ -60,7 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         });
     }
     let broken = rows.iter().filter(|row| !row.problems.is_empty()).count();
-    output::result(arguments.output, &rows, |rows| {
+    output::result(arguments.node.output, &rows, |rows| {
         if rows.is_empty() {
             return "no attachments to check\n".to_owned();
         }

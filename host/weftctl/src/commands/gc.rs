@@ -1,16 +1,13 @@
 //! `weftctl gc`: removes what nobody needs any more.
 
-use std::fmt::Write as _;
-use std::path::PathBuf;
-
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::Serialize;
-use weft_engine::{Clock, Directory};
+use std::fmt::Write as _;
 use weft_meta::log::Log;
+use weft_meta::survey;
 use weft_meta::survey::Standing;
-use weft_meta::{Node, survey};
 
-use crate::output::{self, Format};
+use crate::{node, output};
 
 /// Remove attachments whose namespace is gone (or that are of another boot), with their addresses and rules.
 #[derive(clap::Args)]
@@ -18,12 +15,8 @@ pub(crate) struct Arguments {
     /// Also remove bridges, gateway addresses, forwarding and tables that weft made and nobody uses.
     #[arg(long)]
     shared: bool,
-    /// The directory weft is installed in.
-    #[arg(long, value_name = "DIR", default_value = "/opt/cni/bin")]
-    cni_bin_dir: PathBuf,
-    /// How to print it.
-    #[arg(long, value_enum, default_value = "text")]
-    output: Format,
+    #[command(flatten)]
+    node: node::Arguments,
 }
 
 #[derive(Serialize)]
@@ -33,9 +26,7 @@ struct Report {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let directory = Directory::in_bin_dir(&arguments.cni_bin_dir)
-        .with_context(|| format!("--cni-bin-dir {}", arguments.cni_bin_dir.display()))?;
-    let node = Node::at(directory, Clock::Thread)?;
+    let node = arguments.node.open()?;
     let mut report = Report { attachments: Vec::new(), shared: Vec::new() };
     for known in survey::known(&node)? {
         if !matches!(known.standing, Standing::Orphaned | Standing::Void) {
@@ -49,7 +40,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.shared {
         report.shared = survey::collect_shared(&node)?;
     }
-    output::result(arguments.output, &report, |report| {
+    output::result(arguments.node.output, &report, |report| {
         let mut text = String::new();
         for attachment in &report.attachments {
             let _ = writeln!(text, "removed attachment {attachment}");

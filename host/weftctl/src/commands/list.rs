@@ -1,25 +1,18 @@
 //! `weftctl list`: the attachments that weft remembers.
 
-use std::fmt::Write as _;
-use std::path::PathBuf;
-
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::Serialize;
-use weft_engine::{Clock, Directory};
+use std::fmt::Write as _;
+use weft_meta::survey;
 use weft_meta::survey::Standing;
-use weft_meta::{Node, survey};
 
-use crate::output::{self, Format};
+use crate::{node, output};
 
 /// List the attachments that weft remembers.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The directory weft is installed in.
-    #[arg(long, value_name = "DIR", default_value = "/opt/cni/bin")]
-    cni_bin_dir: PathBuf,
-    /// How to print it.
-    #[arg(long, value_enum, default_value = "text")]
-    output: Format,
+    #[command(flatten)]
+    node: node::Arguments,
 }
 
 #[derive(Serialize)]
@@ -39,11 +32,9 @@ struct Row {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let directory = Directory::in_bin_dir(&arguments.cni_bin_dir)
-        .with_context(|| format!("--cni-bin-dir {}", arguments.cni_bin_dir.display()))?;
-    let node = Node::at(directory, Clock::Thread)?;
+    let node = arguments.node.open()?;
     let rows: Vec<Row> = survey::known(&node)?.into_iter().map(row).collect();
-    output::result(arguments.output, &rows, |rows| table(rows))
+    output::result(arguments.node.output, &rows, |rows| table(rows))
 }
 
 fn row(known: survey::Known) -> Row {

@@ -8,13 +8,12 @@ use std::sync::mpsc;
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 use weft_cni::{Environment, NetworkConfig};
-use weft_engine::{Clock, Directory};
 use weft_meta::add::{self, Preview, PreviewPart};
 use weft_meta::incoming::Incoming;
 use weft_meta::log::Log;
 use weft_meta::{Node, survey};
 
-use crate::output::{self, Format};
+use crate::{node, output};
 
 /// Show what a request would do on this node now, changing nothing.
 #[derive(clap::Args)]
@@ -37,18 +36,12 @@ pub(crate) struct Arguments {
     /// CNI_ARGS: `KEY=VALUE;KEY=VALUE`.
     #[arg(long, default_value = "", value_name = "ARGS")]
     args: String,
-    /// The directory weft is installed in.
-    #[arg(long, value_name = "DIR", default_value = "/opt/cni/bin")]
-    cni_bin_dir: PathBuf,
-    /// How to print it.
-    #[arg(long, value_enum, default_value = "text")]
-    output: Format,
+    #[command(flatten)]
+    node: node::Arguments,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let directory = Directory::in_bin_dir(&arguments.cni_bin_dir)
-        .with_context(|| format!("--cni-bin-dir {}", arguments.cni_bin_dir.display()))?;
-    let node = Node::at(directory, Clock::Thread)?;
+    let node = arguments.node.open()?;
     let text = std::fs::read(&arguments.conf).with_context(|| format!("--conf {}", arguments.conf.display()))?;
     match arguments.command.to_ascii_uppercase().as_str() {
         "ADD" => add(arguments, &node, &text),
@@ -74,7 +67,7 @@ fn config(text: &[u8], path: &std::path::Path) -> Result<NetworkConfig> {
 
 fn incoming(arguments: &Arguments, text: &[u8], netns: &str) -> Result<Incoming> {
     let config = config(text, &arguments.conf)?;
-    let path = arguments.cni_bin_dir.display().to_string();
+    let path = arguments.node.cni_bin_dir.display().to_string();
     let lookup = |name: &str| -> Option<OsString> {
         Some(match name {
             "CNI_COMMAND" => "ADD".into(),
@@ -102,7 +95,7 @@ fn add(arguments: &Arguments, node: &Node, text: &[u8]) -> Result<()> {
     let incoming = incoming(arguments, text, &netns)?;
     let preview = add::preview(node, &incoming, &Log::default())?;
     let value = as_json(&preview, &incoming)?;
-    output::result(arguments.output, &value, |_| as_text(&preview))
+    output::result(arguments.node.output, &value, |_| as_text(&preview))
 }
 
 fn as_json(preview: &Preview, incoming: &Incoming) -> Result<Value> {
@@ -167,7 +160,7 @@ fn del(arguments: &Arguments, node: &Node, text: &[u8]) -> Result<()> {
     };
     let operations = survey::undo_of(found);
     let value = json!({ "operations": operations });
-    output::result(arguments.output, &value, |_| {
+    output::result(arguments.node.output, &value, |_| {
         operations.iter().fold(String::new(), |mut text, operation| {
             let _ = writeln!(text, "{operation}");
             text
