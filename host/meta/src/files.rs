@@ -7,10 +7,10 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use nix::libc;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 
 /// The largest file that a component may read, in bytes.
 const CAP: u64 = 1 << 20;
@@ -46,7 +46,9 @@ pub fn read(path: &Path, allowed: &[PathBuf]) -> Result<Vec<u8>, FileError> {
     if !path.is_absolute() {
         return Err(outside(path, None, allowed));
     }
-    let found = File::options().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path).map_err(unusable)?;
+    // Not by std: with musl it takes O_PATH for a part of the access mode and drops it.
+    let found = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(|error| unusable(error.into()))?;
+    let found = File::from(found);
     let through = PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()));
     let real = std::fs::read_link(&through).map_err(unusable)?;
     if !is_below(&real, allowed) {
