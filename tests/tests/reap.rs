@@ -16,21 +16,6 @@ fn conf() -> serde_json::Value {
     })
 }
 
-/// Puts the faulty weft in the place of the installed one; false: there is none, so the test is skipped.
-fn arm(node: &Node) -> bool {
-    if !node.only_weft("waits by a child") {
-        return false;
-    }
-    let Some(faulty) = std::env::var_os("WEFT_FAULTY") else {
-        lab::skip_here("WEFT_FAULTY names no weft with fault points");
-        return false;
-    };
-    let installed = node.bin().join("weft");
-    std::fs::remove_file(&installed).unwrap();
-    std::fs::copy(faulty, installed).unwrap();
-    true
-}
-
 fn del_with(node: &Node, fate: &str) {
     let pod = Pod::new("p");
     node.cni(Verb::Add, "bridge", &conf(), &pod, "eth0").ok();
@@ -47,7 +32,7 @@ fn del_with(node: &Node, fate: &str) {
 #[test]
 fn by_a_child() {
     lab::isolated("by_a_child", |node| {
-        if arm(node) {
+        if node.arm() {
             del_with(node, "detach:works");
         }
     });
@@ -56,7 +41,7 @@ fn by_a_child() {
 #[test]
 fn where_no_child_can_be_forked() {
     lab::isolated("where_no_child_can_be_forked", |node| {
-        if arm(node) {
+        if node.arm() {
             del_with(node, "detach:refused");
         }
     });
@@ -65,7 +50,7 @@ fn where_no_child_can_be_forked() {
 #[test]
 fn where_the_child_is_killed() {
     lab::isolated("where_the_child_is_killed", |node| {
-        if arm(node) {
+        if node.arm() {
             del_with(node, "detach:killed");
         }
     });

@@ -4,7 +4,6 @@
 //! remembered already. All components at the head of each chain are planned and checked before the first change; a
 //! component behind an executable is planned when that has run, because it has to see what that did.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use weft_cni::CniResult;
@@ -33,7 +32,7 @@ pub fn add(node: &Node, incoming: &Incoming, log: &Log) -> Result<Value, Error> 
     let netns_id = netns.as_ref().and_then(Netns::identity).unwrap_or_default();
     let deadline = Some(Instant::now() + LOCK_WAIT);
     let shared = node.state.share(deadline).map_err(errors::of_store)?;
-    let mut journal = node.state.lock::<Record>(&incoming.key(), deadline).map_err(errors::of_store)?;
+    let journal = node.state.lock::<Record>(&incoming.key(), deadline).map_err(errors::of_store)?;
     let kernel = System::new(netns);
     if let Some(entry) = journal.entry() {
         let stands = entry.problem.is_none() && !entry.void;
@@ -50,7 +49,6 @@ pub fn add(node: &Node, incoming: &Incoming, log: &Log) -> Result<Value, Error> 
         journal.restart().map_err(errors::of_store)?;
         return fresh(node, incoming, log, kernel, journal, netns_id, attachments, shared);
     }
-    journal.restart().map_err(errors::of_store)?;
     fresh(node, incoming, log, kernel, journal, netns_id, attachments, shared)
 }
 
@@ -60,11 +58,7 @@ pub(crate) fn sandbox(incoming: &Incoming) -> Result<Option<Netns>, Error> {
     if incoming.is_ipam() {
         return Ok(Netns::open(path).ok().flatten());
     }
-    let netns = Netns::open(path).map_err(errors::of_netns)?;
-    if incoming.is_ipam() {
-        return Ok(netns);
-    }
-    let netns = netns.ok_or_else(|| {
+    let netns = Netns::open(path).map_err(errors::of_netns)?.ok_or_else(|| {
         Error::invalid_netns(format!(
             "CNI_NETNS: {}: no such file; the runtime must make the namespace first",
             path.display()
@@ -300,12 +294,12 @@ fn flush(
     }
     let mut steps: Vec<Step> = Vec::new();
     let mut delegates = Vec::new();
-    let mut wanted = BTreeMap::new();
-    for (index, planned) in batch.drain(..).enumerate() {
+    let mut plans = Vec::with_capacity(batch.len());
+    for planned in batch.drain(..) {
         delegates.extend(planned.steps.iter().map(|_| planned.plan.delegate.clone()));
         steps.extend(planned.steps);
         session.record(Record::Wanted(Box::new(planned.plan.clone())))?;
-        wanted.insert(index, planned.plan);
+        plans.push(planned.plan);
     }
     if let Some(shared) = shared
         && let Err(error) = shared::remember(shared, &steps)
@@ -318,7 +312,7 @@ fn flush(
         Ok(()) => Ok(()),
         // Another process made a shared object at the same time: look again and adopt it.
         Err(failure) if failure.is_race() => {
-            for plan in wanted.values() {
+            for plan in &plans {
                 again(session, plan)?;
             }
             Ok(())
